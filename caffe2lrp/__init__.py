@@ -1,0 +1,40 @@
+"""caffe2lrp: open, run and explain legacy Caffe models, without Caffe and without a deep-learning framework.
+
+>>> import caffe2lrp
+>>> net = caffe2lrp.load("deploy.prototxt", "weights.caffemodel")  # doctest: +SKIP
+>>> e = caffe2lrp.explain(net, x, target=284, rule="alphabeta", beta=1.0)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Heavy modules are imported when one of their names is used first.
+_HOMES = {
+    "Caffe2LrpError": "caffe2lrp.errors",
+    "Composite": "caffe2lrp.composites",
+    "Explanation": "caffe2lrp.explanation",
+    "Network": "caffe2lrp.ir",
+    "Preprocessing": "caffe2lrp.preprocessing",
+    "explain": "caffe2lrp.explanation",
+    "load": "caffe2lrp.converters.caffe",
+}
+
+__all__ = ["Caffe2LrpError", "Composite", "Explanation", "Network", "Preprocessing", "explain", "load"]
+
+if TYPE_CHECKING:
+    from caffe2lrp.composites import Composite
+    from caffe2lrp.converters.caffe import load
+    from caffe2lrp.errors import Caffe2LrpError
+    from caffe2lrp.explanation import Explanation, explain
+    from caffe2lrp.ir import Network
+    from caffe2lrp.preprocessing import Preprocessing
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'caffe2lrp' has no attribute '{name}'")

@@ -1,0 +1,178 @@
+"""Relevance plans: the way back through a network, one rule per layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from caffe2lrp.engine.plan import ForwardPlan
+from caffe2lrp.engine.registry import RELEVANCE
+from caffe2lrp.errors import ModelError
+from caffe2lrp.ir import Layer
+from caffe2lrp.kernels import eltwise, launch
+from caffe2lrp.kernels.relevance import SIGN, ratio
+from caffe2lrp.layers.base import Shape
+from caffe2lrp.rules import Rule
+
+LRNRule = Literal["taylor", "identity", "toolbox"]
+
+# Sums of inputs that share out relevance without a rule of their own (eltwise sums, affine layers).
+_EPSILON = 1e-9
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a relevance pass depends on besides the network.
+
+    Attributes
+    ----------
+    rules
+        Pairs of layer name and rule, for all linear layers.
+    lrn
+        How relevance passes LRN layers.
+    start
+        Blob at which relevance starts.
+    """
+
+    rules: tuple[tuple[str, Rule], ...]
+    lrn: LRNRule
+    start: str
+
+
+class Ledger:
+    """What one linear layer's rule did, for the account of relevance: arrays that the programs fill."""
+
+    def __init__(self, layer: Layer, rule: Rule) -> None:
+        self.layer, self.rule = layer, rule
+        self.terms: list[tuple[np.ndarray, np.ndarray, np.ndarray | None, float, float]] = []
+
+    def add(self, z: np.ndarray, s: np.ndarray, bias: np.ndarray | None, factor: float, epsilon: float) -> None:
+        """One denominator: z and s = factor R / z of one shape, and the bias in z broadcast to it."""
+        self.terms.append((z, s, bias, factor, epsilon))
+
+
+class RelevancePlan:
+    """The relevance program that belongs to a forward plan.
+
+    Parameters
+    ----------
+    forward
+        A forward plan that keeps all blobs.
+    settings
+        Rules and start.
+    bounds
+        Lowest and highest possible input (C, H, W), for rules that need them.
+    """
+
+    def __init__(
+        self, forward: ForwardPlan, settings: Settings, bounds: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> None:
+        self.forward = forward
+        self.network = forward.network
+        self.dtype = forward.dtype
+        self.settings = settings
+        self.bounds = bounds
+        self.rules: Mapping[str, Rule] = dict(settings.rules)
+        self.program = launch.Program(self.dtype)
+        self.relevance: dict[str, np.ndarray] = {settings.start: self.new(self.network.shapes[settings.start])}
+        self.ledgers: dict[str, Ledger] = {}
+        self.sent: dict[str, list[np.ndarray]] = {}  # what each layer gives its inputs, before readers are summed
+        self._late: list[tuple[np.ndarray, np.ndarray]] = []
+        self.path = self._layers_below(settings.start)
+        self._readers = dict.fromkeys(self.network.shapes, 0)
+        for layer in self.path:
+            for blob in layer.inputs:
+                self._readers[blob] += 1
+        for layer in reversed(self.path):
+            self._append(layer)
+        if self.network.input not in self.relevance:
+            raise ModelError(f"blob '{settings.start}' does not depend on the input of {self.network.name}")
+
+    def _layers_below(self, start: str) -> list[Layer]:
+        """Layers between the input and the start that depend on the input and lead to the start."""
+        depends = {self.network.input}
+        for layer in self.network.layers:
+            if any(blob in depends for blob in layer.inputs):
+                depends.update(layer.outputs)
+        needed = {start}
+        path = []
+        for layer in reversed(self.network.layers):
+            if any(blob in needed for blob in layer.outputs) and any(blob in depends for blob in layer.inputs):
+                needed.update(layer.inputs)
+                path.append(layer)
+        return path[::-1]
+
+    def _append(self, layer: Layer) -> None:
+        if layer.type not in RELEVANCE:
+            raise ModelError(f"{layer}: relevance cannot pass through {layer.type}; start below it, for example at "
+                             f"layer='{layer.inputs[0]}'")  # fmt: skip
+        for blob in layer.outputs:  # an output that does not lead to the start has no relevance
+            if blob not in self.relevance:
+                self.relevance[blob] = np.zeros(self.network.shapes[blob], self.dtype)
+        self.sent[layer.name] = []
+        self._layer = layer.name
+        RELEVANCE[layer.type](self, layer)
+        for source, target in self._late:
+            self.program.add(eltwise.add_scaled, source.reshape(-1), 1.0, target.reshape(-1), label=layer.name)
+        self._late.clear()
+
+    def new(self, shape: Shape) -> np.ndarray:
+        """A new buffer."""
+        return np.empty(shape, self.dtype)
+
+    def into(self, blob: str) -> np.ndarray:
+        """Buffer that a layer fills with the relevance of one of its inputs; several readers add up."""
+        buffer = self.new(self.network.shapes[blob])
+        if blob in self.relevance:
+            self._late.append((buffer, self.relevance[blob]))
+        else:
+            self.relevance[blob] = buffer
+        self.sent[self._layer].append(buffer)
+        return buffer
+
+    def pass_on(self, blob: str, relevance: np.ndarray) -> None:
+        """Give an input the relevance of the output as it is, in the same memory where nothing is added to it."""
+        if blob not in self.relevance and self._readers[blob] == 1:
+            self.relevance[blob] = relevance.reshape(self.network.shapes[blob])
+            self.sent[self._layer].append(relevance)
+        else:
+            target = self.into(blob)
+            self.program.add(eltwise.scaled, relevance.reshape(-1), 1.0, target.reshape(-1), label=f"pass to {blob}")
+
+    def share_out(
+        self,
+        layer: Layer,
+        terms: list[tuple[str | None, np.ndarray]],
+        into: Mapping[int, np.ndarray] | None = None,
+    ) -> None:
+        """Epsilon rule for an output that is a sum: each term gets relevance in proportion to its value.
+
+        `terms` are pairs of blob and value; `into` gives buffers for terms that are no blobs.
+        """
+        out = layer.outputs[0]
+        z, r = self.forward.values[out], self.relevance[out]
+        s = self.new(z.shape)
+        self.program.add(
+            ratio, r.reshape(1, -1), z.reshape(1, 1, -1), 0, 1.0, _EPSILON, SIGN, s.reshape(1, 1, -1), label=layer.name
+        )
+        for i, (blob, value) in enumerate(terms):
+            target = self.into(blob) if blob is not None else (into or {})[i]
+            self.program.add(eltwise.times, value.reshape(-1), s.reshape(-1), target.reshape(-1), label=layer.name)
+
+    def run(self, start: np.ndarray) -> None:
+        """Send relevance back from the start blob; the forward values must be there."""
+        np.copyto(self.relevance[self.settings.start], start)
+        self.program.run()
+
+    @property
+    def input_relevance(self) -> np.ndarray:
+        """Relevance of the network's input after a run, (N, C, H, W)."""
+        return self.relevance[self.network.input]
+
+
+def constant(value: Any, shape: Shape, dtype: Any) -> np.ndarray:
+    """A contiguous array filled with a broadcast constant."""
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype), shape))

@@ -1,0 +1,59 @@
+"""Merging BatchNorm, Scale and Bias into the linear layer before them.
+
+conv -> BatchNorm -> Scale is one linear layer: y = factor (w x + b) + offset. Merged, it has the weights
+factor * w and the bias factor * b + offset, and rules apply to it as to any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from caffe2lrp.ir import Layer, Network, with_weights
+from caffe2lrp.layers.affine import Bias, Scale
+from caffe2lrp.layers.base import Shape, count
+from caffe2lrp.layers.batch_norm import BatchNorm
+from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.inner_product import InnerProduct
+
+
+def fold_affine_layers(network: Network) -> Network:
+    """The same network with every affine layer merged into the linear layer that alone feeds it."""
+    if not any(isinstance(layer.params, (BatchNorm, Scale, Bias)) for layer in network.layers):
+        return network
+    layers: list[Layer] = []
+    position: dict[str, int] = {}  # blob -> index of the linear layer that writes it
+    consumers = network.consumers
+    for layer in network.layers:
+        source = position.get(layer.inputs[0]) if len(layer.inputs) == 1 else None
+        if source is not None and _mergeable(layer, network.shapes) and len(consumers[layer.inputs[0]]) == 1:
+            layers[source] = _merge(layers[source], layer)
+            position[layer.outputs[0]] = source
+            continue
+        if isinstance(layer.params, (Convolution, InnerProduct)):
+            position[layer.outputs[0]] = len(layers)
+        layers.append(layer)
+    return network.with_layers(layers)
+
+
+def _mergeable(layer: Layer, shapes: Mapping[str, Shape]) -> bool:
+    """Whether a layer is affine with one factor for each channel of its input."""
+    shape = shapes[layer.inputs[0]]
+    p = layer.params
+    if isinstance(p, BatchNorm):
+        return len(shape) > 1
+    return isinstance(p, (Scale, Bias)) and p.layout([shape]) == (shape[0], shape[1], count(shape, 2))
+
+
+def _merge(linear: Layer, affine: Layer) -> Layer:
+    from dataclasses import replace
+
+    from caffe2lrp.engine.layers.affine import factor_and_offset
+
+    factor, offset = factor_and_offset(affine)
+    stored = linear.weights["weight"]
+    weight = np.asarray(stored, np.float64) * factor.reshape(-1, *[1] * (stored.ndim - 1))
+    bias = np.asarray(linear.weights.get("bias", np.zeros(len(factor))), np.float64) * factor + offset
+    merged = replace(linear, params=replace(linear.params, bias=True), outputs=affine.outputs)  # type: ignore[call-arg]
+    return with_weights(merged, {"weight": weight, "bias": bias})

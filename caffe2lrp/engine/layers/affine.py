@@ -1,0 +1,107 @@
+"""BatchNorm, Scale and Bias.
+
+Where such a layer follows a convolution or fully connected layer, explanations merge it into that layer
+first (`caffe2lrp.engine.folding`), so that rules see the one linear layer that the network really has
+(Montavon et al. 2019, "LRP: an overview", section 10.3.2; Guillemot et al. 2020). What stands alone is a
+linear layer y = a x + b with one input per output: the epsilon rule leaves the input its part a x / y and
+gives b's part to the bias.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from caffe2lrp.engine.backward import RelevancePlan
+from caffe2lrp.engine.plan import ForwardPlan
+from caffe2lrp.engine.registry import forward, relevance
+from caffe2lrp.ir import Layer
+from caffe2lrp.kernels import affine as kernels
+from caffe2lrp.kernels import eltwise
+from caffe2lrp.layers.affine import Bias, Scale
+from caffe2lrp.layers.base import Shape, count
+from caffe2lrp.layers.batch_norm import BatchNorm
+
+
+def factor_and_offset(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Learned factor and offset (float64) of a BatchNorm, Scale or Bias with one input: y = factor x + offset."""
+    weights = {name: np.asarray(value, np.float64) for name, value in layer.weights.items()}
+    if isinstance(layer.params, BatchNorm):
+        weight = float(weights["weight"][0])
+        norm = 1 / weight if weight else 0.0
+        factor = 1 / np.sqrt(weights["variance"] * norm + layer.params.epsilon)
+        return factor, -weights["mean"] * norm * factor
+    if isinstance(layer.params, Scale):
+        factor = weights["scale"].reshape(-1)
+        return factor, weights["bias"].reshape(-1) if layer.params.bias else np.zeros_like(factor)
+    offset = weights["bias"].reshape(-1)
+    return np.ones_like(offset), offset
+
+
+def _layout(layer: Layer, inputs: list[Shape]) -> tuple[int, int, int]:
+    if isinstance(layer.params, (Scale, Bias)):
+        return layer.params.layout(inputs)
+    shape = inputs[0]
+    return (shape[0], shape[1], count(shape, 2)) if len(shape) > 1 else (1, 1, shape[0])
+
+
+@forward(BatchNorm, Scale, Bias)
+def _affine(plan: ForwardPlan, layer: Layer) -> None:
+    inputs, y = plan.inputs(layer), plan.output(layer)
+    layout = _layout(layer, [x.shape for x in inputs])
+    x = inputs[0].reshape(layout)
+    if len(inputs) == 1:
+        factor, offset = (a.astype(plan.dtype) for a in factor_and_offset(layer))
+    else:
+        given = inputs[1].reshape(-1)
+        is_scale = isinstance(layer.params, Scale)
+        factor = given if is_scale else np.ones(layout[1], plan.dtype)
+        learned = layer.weights.get("bias")
+        offset = np.zeros(layout[1], plan.dtype) if learned is None else learned.reshape(-1).astype(plan.dtype)
+        offset = offset if is_scale else given
+    plan.program.add(kernels.affine, x, factor, offset, y.reshape(layout), label=layer.name)
+
+
+@relevance(BatchNorm, Scale, Bias)
+def _affine_relevance(plan: RelevancePlan, layer: Layer) -> None:
+    inputs = [plan.forward.values[blob] for blob in layer.inputs]
+    layout = _layout(layer, [x.shape for x in inputs])
+    if len(inputs) == 1:
+        factor, _ = factor_and_offset(layer)
+        weighted = _weighted_input(plan, layer, inputs[0].reshape(layout), factor.astype(plan.dtype))
+        plan.share_out(layer, [(layer.inputs[0], weighted)])
+    elif isinstance(layer.params, Bias):
+        spread = plan.new(layout)
+        plan.program.add(
+            kernels.affine, np.zeros(layout, plan.dtype), np.zeros(layout[1], plan.dtype), inputs[1].reshape(-1),
+            spread, label=layer.name,
+        )  # fmt: skip
+        given = plan.new((layout[0], layout[1], layout[2]))
+        plan.share_out(layer, [(layer.inputs[0], inputs[0].reshape(layout)), (None, spread)], into={1: given})
+        _sum_onto(plan, layer, layout, given)
+    else:
+        _product(plan, layer, layout, inputs)
+
+
+def _weighted_input(plan: RelevancePlan, layer: Layer, x: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    weighted = plan.new(x.shape)
+    plan.program.add(kernels.scale, x, factor, weighted, label=layer.name)
+    return weighted
+
+
+def _product(plan: RelevancePlan, layer: Layer, layout: tuple[int, int, int], inputs: list[np.ndarray]) -> None:
+    """A product of two blobs: both factors get the same share of the product's part, the bias gets its own."""
+    weighted = plan.new(layout)
+    plan.program.add(kernels.scale, inputs[0].reshape(layout), inputs[1].reshape(-1), weighted, label=layer.name)
+    given = plan.new(layout)
+    plan.share_out(layer, [(None, weighted)], into={0: given})
+    target = plan.into(layer.inputs[0])
+    plan.program.add(eltwise.scaled, given.reshape(-1), 0.5, target.reshape(-1), label=layer.name)
+    half = plan.new(layout)
+    plan.program.add(eltwise.scaled, given.reshape(-1), 0.5, half.reshape(-1), label=layer.name)
+    _sum_onto(plan, layer, layout, half)
+
+
+def _sum_onto(plan: RelevancePlan, layer: Layer, layout: tuple[int, int, int], given: np.ndarray) -> None:
+    """Relevance of the second, smaller input: the sum over what it was broadcast to."""
+    target = plan.into(layer.inputs[1])
+    plan.program.add(kernels.sum_slices, given.reshape(layout), target.reshape(-1), label=layer.name)

@@ -1,0 +1,77 @@
+"""Eltwise: sum, product, maximum.
+
+Relevance of a sum goes to its terms in proportion to their values: it is a linear layer with one input
+of each blob, under the epsilon rule (Bach et al. 2015, eq. 58). The winner of a maximum takes all, as in
+max pooling. The factors of a product get equal shares: the logarithm of a product is a sum of symmetric
+terms, and no factor is more the cause than another.
+"""
+
+from __future__ import annotations
+
+from caffe2lrp.engine.backward import RelevancePlan
+from caffe2lrp.engine.plan import ForwardPlan
+from caffe2lrp.engine.registry import forward, relevance
+from caffe2lrp.ir import Layer
+from caffe2lrp.kernels import eltwise as kernels
+from caffe2lrp.layers.eltwise import Eltwise
+
+
+def _coefficients(layer: Layer) -> tuple[float, ...]:
+    assert isinstance(layer.params, Eltwise)
+    return layer.params.coefficients or (1.0,) * len(layer.inputs)
+
+
+@forward(Eltwise)
+def _eltwise(plan: ForwardPlan, layer: Layer) -> None:
+    assert isinstance(layer.params, Eltwise)
+    inputs = [x.reshape(-1) for x in plan.inputs(layer)]
+    y = plan.output(layer).reshape(-1)
+    if layer.params.operation == "SUM":
+        coefficients = _coefficients(layer)
+        plan.program.add(kernels.scaled, inputs[0], coefficients[0], y, label=layer.name)
+        for x, coefficient in zip(inputs[1:], coefficients[1:], strict=True):
+            plan.program.add(kernels.add_scaled, x, coefficient, y, label=layer.name)
+        return
+    function = kernels.times if layer.params.operation == "PROD" else kernels.maximum
+    plan.program.add(function, inputs[0], inputs[1], y, label=layer.name)
+    for x in inputs[2:]:
+        plan.program.add(function, y, x, y, label=layer.name)
+
+
+@relevance(Eltwise)
+def _eltwise_relevance(plan: RelevancePlan, layer: Layer) -> None:
+    assert isinstance(layer.params, Eltwise)
+    if layer.params.operation == "SUM":
+        _sum(plan, layer)
+    elif layer.params.operation == "PROD":
+        _product(plan, layer)
+    else:
+        _maximum(plan, layer)
+
+
+def _sum(plan: RelevancePlan, layer: Layer) -> None:
+    terms = []
+    for blob, coefficient in zip(layer.inputs, _coefficients(layer), strict=True):
+        value = plan.forward.values[blob]
+        if coefficient != 1:
+            weighted = plan.new(value.shape)
+            plan.program.add(kernels.scaled, value.reshape(-1), coefficient, weighted.reshape(-1), label=layer.name)
+            value = weighted
+        terms.append((blob, value))
+    plan.share_out(layer, terms)
+
+
+def _product(plan: RelevancePlan, layer: Layer) -> None:
+    r = plan.relevance[layer.outputs[0]].reshape(-1)
+    for blob in layer.inputs:
+        plan.program.add(kernels.scaled, r, 1 / len(layer.inputs), plan.into(blob).reshape(-1), label=layer.name)
+
+
+def _maximum(plan: RelevancePlan, layer: Layer) -> None:
+    r = plan.relevance[layer.outputs[0]]
+    y = plan.forward.values[layer.outputs[0]].reshape(-1)
+    remaining = plan.new(r.shape).reshape(-1)
+    plan.program.add(kernels.scaled, r.reshape(-1), 1.0, remaining, label=layer.name)
+    for blob in layer.inputs:
+        x = plan.forward.values[blob].reshape(-1)
+        plan.program.add(kernels.take_winner, x, y, remaining, plan.into(blob).reshape(-1), label=layer.name)

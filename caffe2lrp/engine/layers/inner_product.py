@@ -1,0 +1,140 @@
+"""InnerProduct: forward, and relevance by any rule. Parts of the weights are formed while they are read."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+
+import numpy as np
+
+from caffe2lrp.engine.backward import RelevancePlan, constant
+from caffe2lrp.engine.linear import LinearCall, linear_call, part_of, pixel_bounds
+from caffe2lrp.engine.plan import ForwardPlan
+from caffe2lrp.engine.registry import forward, relevance
+from caffe2lrp.ir import Layer
+from caffe2lrp.kernels import eltwise
+from caffe2lrp.kernels import inner_product as kernels
+from caffe2lrp.kernels import relevance as sharing
+from caffe2lrp.layers.inner_product import InnerProduct
+from caffe2lrp.rules import FULL, NEGATIVE, POSITIVE, Rule
+
+
+@forward(InnerProduct)
+def _inner_product(plan: ForwardPlan, layer: Layer) -> None:
+    (x,) = plan.inputs(layer)
+    y, rectify = plan.rectified_output(layer)
+    w = plan.weight(layer, "weight")
+    bias = plan.weight(layer, "bias") if "bias" in layer.weights else np.zeros(w.shape[0], plan.dtype)
+    plan.program.add(
+        kernels.inner_product, w, x.reshape(-1, w.shape[1]), bias, y.reshape(-1, w.shape[0]), rectify, label=layer.name
+    )
+
+
+@relevance(InnerProduct)
+def _inner_product_relevance(plan: RelevancePlan, layer: Layer) -> None:
+    call = linear_call(plan, layer)
+    if call.rule.sources == ("one",):
+        _without_input(plan, call)
+    elif _is_signed(call.rule):
+        _signed(plan, call)
+    else:
+        _with_sources(plan, call)
+
+
+def _is_signed(rule: Rule) -> bool:
+    """Whether the rule is alpha-beta: terms over the positive and the negative products."""
+    signed = ((POSITIVE, NEGATIVE), (NEGATIVE, POSITIVE))
+    return rule.sources[0] == "x+" and all(
+        d.parts == s[: len(rule.sources)] and d.bias == s[0] for d, s in zip(rule.denominators, signed, strict=False)
+    )
+
+
+def _weights(plan: RelevancePlan, call: LinearCall) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weight (M, K), and input and relevance as (rows, K) and (rows, M)."""
+    w = plan.forward.weight(call.layer, "weight")
+    return w, call.x.reshape(-1, w.shape[1]), call.r.reshape(-1, w.shape[0])
+
+
+def _share(plan: RelevancePlan, call: LinearCall, z: np.ndarray, g: int) -> np.ndarray:
+    """s = factor R / z for one denominator, entered into the ledger."""
+    d = call.rule.denominators[g]
+    s = plan.new(z.shape)
+    plan.program.add(
+        sharing.ratio, call.r.reshape(1, -1), z.reshape(1, 1, -1), 0, d.factor, d.epsilon, d.mode, s.reshape(1, 1, -1),
+        label=call.layer.name,
+    )  # fmt: skip
+    call.ledger.add(z, s, call.bias_part(d), d.factor, d.epsilon)
+    return s
+
+
+def _start_with_bias(plan: RelevancePlan, call: LinearCall, g: int, shape: tuple[int, ...]) -> np.ndarray:
+    """A denominator that holds its part of the bias, ready for the products to be added."""
+    bias = call.bias_part(call.rule.denominators[g])
+    z = plan.new(shape)
+    start = constant(0 if bias is None else bias, shape, plan.dtype)
+    plan.program.add(eltwise.scaled, start.reshape(-1), 1.0, z.reshape(-1), label=call.layer.name)
+    return z
+
+
+def _without_input(plan: RelevancePlan, call: LinearCall) -> None:
+    w, _, r = _weights(plan, call)
+    (d,) = call.rule.denominators
+    s = r
+    if call.rule.divide:
+        norms = part_of(w, d.parts[0]).sum(axis=1)
+        s = plan.new(r.shape)
+        plan.program.add(
+            sharing.ratio_rows, r[:, :, None], norms, d.factor, s.reshape(*r.shape, 1), label=call.layer.name
+        )
+        call.ledger.add(constant(norms, r.shape, plan.dtype), s, None, d.factor, 0.0)
+    target = plan.into(call.layer.inputs[0])
+    plan.program.add(
+        kernels.transposed_part_product, w, *astuple(d.parts[0]), s, target.reshape(-1, w.shape[1]),
+        label=f"{call.layer.name} back",
+    )  # fmt: skip
+
+
+def _signed(plan: RelevancePlan, call: LinearCall) -> None:
+    """Alpha-beta: both signs in one reading of the weights, for inputs of any sign."""
+    w, x, r = _weights(plan, call)
+    terms = range(len(call.rule.denominators))
+    z = [_start_with_bias(plan, call, g, r.shape) for g in terms]
+    other = z[1] if len(z) > 1 else plan.new(r.shape)
+    plan.program.add(kernels.signed_product, w, x, z[0], other, label=call.layer.name)
+    s = [_share(plan, call, z[g], g) for g in terms]
+    s_minus = s[1] if len(s) > 1 else np.zeros(r.shape, plan.dtype)
+    target = plan.into(call.layer.inputs[0])
+    plan.program.add(
+        kernels.signed_relevance, w, x, s[0], s_minus, target.reshape(x.shape), label=f"{call.layer.name} back"
+    )
+
+
+def _with_sources(plan: RelevancePlan, call: LinearCall) -> None:
+    """Any rule: one product for each source and denominator."""
+    w, x, r = _weights(plan, call)
+    sources = _sources(plan, call, x)
+    shares = []
+    for g, d in enumerate(call.rule.denominators):
+        if call.rule.sources == ("x",) and (d.parts, d.bias) == ((FULL,), FULL):
+            z = plan.forward.values[call.layer.outputs[0]].reshape(r.shape)
+        else:
+            z = _start_with_bias(plan, call, g, r.shape)
+            for part, u in zip(d.parts, sources, strict=True):
+                plan.program.add(kernels.part_product, w, *astuple(part), u, z, label=call.layer.name)
+        shares.append(_share(plan, call, z, g))
+    target = plan.into(call.layer.inputs[0]).reshape(-1)
+    back, filled = plan.new(x.shape), False
+    for a, u in enumerate(sources):
+        for d, s in zip(call.rule.denominators, shares, strict=True):
+            plan.program.add(
+                kernels.transposed_part_product, w, *astuple(d.parts[a]), s, back, label=f"{call.layer.name} back"
+            )
+            function = eltwise.add_times if filled else eltwise.times
+            plan.program.add(function, u.reshape(-1), back.reshape(-1), target, label=call.layer.name)
+            filled = True
+
+
+def _sources(plan: RelevancePlan, call: LinearCall, x: np.ndarray) -> list[np.ndarray]:
+    if "low" in call.rule.sources:
+        low, high = pixel_bounds(plan, call.layer)
+        return [x, constant(low.reshape(-1), x.shape, plan.dtype), constant(high.reshape(-1), x.shape, plan.dtype)]
+    return [x]

@@ -1,0 +1,79 @@
+"""What convolution and fully connected layers share when a rule sends relevance through them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe2lrp.engine.backward import Ledger, RelevancePlan
+from caffe2lrp.errors import ModelError
+from caffe2lrp.ir import Layer
+from caffe2lrp.rules import Denominator, Part, Rule
+
+
+def part_of(w: np.ndarray, part: Part) -> np.ndarray:
+    """f(w) for a part of the weights, in the precision of `w`."""
+    if part == Part(full=1):
+        return w
+    value = np.zeros_like(w)
+    if part.full:
+        value += w.dtype.type(part.full) * w
+    if part.positive:
+        value += w.dtype.type(part.positive) * np.maximum(w, 0)
+    if part.square:
+        value += w.dtype.type(part.square) * w * w
+    if part.one:
+        value += w.dtype.type(part.one)
+    return value
+
+
+@dataclass(frozen=True)
+class LinearCall:
+    """One linear layer under one rule: its rule with the sources that are not known to be zero."""
+
+    layer: Layer
+    rule: Rule
+    x: np.ndarray
+    r: np.ndarray
+    bias: np.ndarray | None
+    ledger: Ledger
+
+    def bias_part(self, denominator: Denominator) -> np.ndarray | None:
+        """The part of the bias in a denominator, (M,), or None."""
+        if self.bias is None or denominator.bias is None:
+            return None
+        return part_of(self.bias, denominator.bias)
+
+
+def linear_call(plan: RelevancePlan, layer: Layer) -> LinearCall:
+    """Rule and arrays of a linear layer; sources that are always zero are left out of the rule."""
+    from caffe2lrp.engine.signs import nonnegative_blobs
+
+    if layer.name not in plan.rules:
+        raise ModelError(f"{layer} has no rule")
+    rule = plan.rules[layer.name]
+    if "x-" in rule.sources and layer.inputs[0] in nonnegative_blobs(plan.network):
+        rule = _without(rule, "x-")
+    ledger = plan.ledgers[layer.name] = Ledger(layer, rule)
+    bias = plan.forward.weight(layer, "bias") if "bias" in layer.weights else None
+    return LinearCall(layer, rule, plan.forward.values[layer.inputs[0]], plan.relevance[layer.outputs[0]], bias, ledger)
+
+
+def _without(rule: Rule, source: str) -> Rule:
+    keep = [i for i, s in enumerate(rule.sources) if s != source]
+    denominators = tuple(
+        Denominator(tuple(d.parts[i] for i in keep), d.bias, d.factor, d.epsilon, d.mode) for d in rule.denominators
+    )
+    return Rule(rule.name, tuple(rule.sources[i] for i in keep), denominators, rule.divide)
+
+
+def pixel_bounds(plan: RelevancePlan, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest input (C, H, W) for the z^B rule, which only the layer at the input can use."""
+    if plan.bounds is None:
+        raise ModelError(
+            f"{layer}: the z^B rule needs the bounds of the input; this model's preprocessing is not known"
+        )
+    if plan.forward.values[layer.inputs[0]].shape != plan.forward.values[plan.network.input].shape:
+        raise ModelError(f"{layer}: the z^B rule is for the first layer, whose input are pixels")
+    return plan.bounds

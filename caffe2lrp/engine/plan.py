@@ -1,0 +1,118 @@
+"""Plans: what is computed once per network, and the buffers that its programs work on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from caffe2lrp.engine.registry import FORWARD
+from caffe2lrp.ir import Layer, Network
+from caffe2lrp.kernels import launch
+from caffe2lrp.layers.activation import ReLU
+from caffe2lrp.layers.base import Shape
+from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.inner_product import InnerProduct
+
+
+class ForwardPlan:
+    """The forward program of a network for one input shape and precision.
+
+    Parameters
+    ----------
+    network
+        Already fitted to the input shape.
+    dtype
+        Precision.
+    keep
+        Blobs whose values must be there after the run; others may never be formed. None keeps all.
+    """
+
+    def __init__(self, network: Network, dtype: np.dtype[Any], keep: frozenset[str] | None) -> None:
+        self.network = network
+        self.dtype = dtype
+        self.program = launch.Program(dtype)
+        self.values: dict[str, np.ndarray] = {network.input: self.new(network.input_shape)}
+        self.lock = threading.Lock()
+        self._fused = {} if keep is None else _fusable(network, keep)
+        import caffe2lrp.engine.layers  # noqa: F401  (fills the table of functions)
+
+        for layer in network.layers:
+            if layer.outputs[0] not in self.values:  # else its work is done by the layer before
+                FORWARD[layer.type](self, layer)
+
+    def new(self, shape: Shape) -> np.ndarray:
+        """A new buffer."""
+        return np.empty(shape, self.dtype)
+
+    def weight(self, layer: Layer, name: str) -> np.ndarray:
+        """A weight in the precision of the plan; the stored array itself where that is possible."""
+        return np.ascontiguousarray(layer.weights[name], self.dtype)
+
+    def inputs(self, layer: Layer) -> list[np.ndarray]:
+        """Values of the layer's inputs."""
+        return [self.values[blob] for blob in layer.inputs]
+
+    def output(self, layer: Layer, index: int = 0) -> np.ndarray:
+        """Buffer for an output of the layer."""
+        blob = layer.outputs[index]
+        self.values[blob] = self.new(self.network.shapes[blob])
+        return self.values[blob]
+
+    def rectified_output(self, layer: Layer) -> tuple[np.ndarray, bool]:
+        """Buffer for the only output of a linear layer, and whether the ReLU behind it is to be done at once."""
+        fused = self._fused.get(layer.name)
+        if fused is None:
+            return self.output(layer), False
+        return self.output(fused), True
+
+    def alias(self, blob: str, value: np.ndarray) -> None:
+        """Let a blob be the same memory as another value."""
+        self.values[blob] = value.reshape(self.network.shapes[blob])
+
+    def run(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Run on an input and return copies of blobs."""
+        with self.lock:
+            self.compute(x)
+            return {name: self.values[name].copy() for name in names}
+
+    def compute(self, x: np.ndarray) -> None:
+        """Run on an input; the caller holds the lock as long as it uses the values."""
+        np.copyto(self.values[self.network.input], x)
+        self.program.run()
+
+
+def _fusable(network: Network, keep: frozenset[str]) -> dict[str, Layer]:
+    """Linear layers whose output is only read by a plain ReLU and not asked for: layer name -> that ReLU."""
+    consumers = network.consumers
+    found = {}
+    for layer in network.layers:
+        if isinstance(layer.params, (Convolution, InnerProduct)) and layer.outputs[0] not in keep:
+            readers = consumers[layer.outputs[0]]
+            if len(readers) == 1 and readers[0].params == ReLU():
+                found[layer.name] = readers[0]
+    return found
+
+
+def forward_plan(network: Network, shape: Shape, dtype: np.dtype[Any], keep: frozenset[str] | None) -> ForwardPlan:
+    """The forward plan of a network for an input shape; plans are kept with the network."""
+
+    def make() -> ForwardPlan:
+        return ForwardPlan(network.with_input_shape(shape), dtype, keep)
+
+    plan: ForwardPlan = cached(network, ("forward", tuple(shape), dtype.name, keep), make)
+    return plan
+
+
+_making = threading.RLock()
+
+
+def cached(network: Network, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    """What `make` returns, kept with the network; plans depend on the number of threads, too."""
+    whole = (*key, launch.threads())
+    with _making:
+        if whole not in network._plans:
+            network._plans[whole] = make()
+        return network._plans[whole]

@@ -1,0 +1,195 @@
+"""Explaining predictions: relevance of every input value for a class score."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from caffe2lrp import composites
+from caffe2lrp.composites import Composite
+from caffe2lrp.errors import ModelError, OptionError
+from caffe2lrp.ir import Network
+from caffe2lrp.layers.softmax import Softmax
+
+if TYPE_CHECKING:
+    from caffe2lrp.conservation import Account
+
+LRN_RULES = ("taylor", "identity", "toolbox")
+DEFAULT_COMPOSITE = "epsilon_alpha2_beta1"
+
+Target = int | Sequence[int] | Sequence[Sequence[int]] | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Relevance of an input for a class.
+
+    Attributes
+    ----------
+    relevance
+        (N, C, H, W), in the precision of the input; its sum is the score, less what `account` lists.
+    score
+        (N,) value at which relevance started: the class score below the softmax (the sum over the
+        targets where several were started together).
+    target
+        The classes of each image.
+    outputs
+        (N, classes) values of the start blob.
+    account
+        Where relevance went, layer by layer, if it was asked for.
+    rule
+        Name of the rule or composite.
+    """
+
+    relevance: np.ndarray
+    score: np.ndarray
+    target: list[list[int]]
+    outputs: np.ndarray
+    rule: str
+    account: Account | None = field(default=None, repr=False)
+
+
+def explain(
+    network: Network,
+    x: Any,
+    target: Target = None,
+    *,
+    rule: str | None = None,
+    composite: str | Composite | None = None,
+    lrn: Literal["taylor", "identity", "toolbox"] = "taylor",
+    layer: str | None = None,
+    start: Literal["score", "one"] = "score",
+    account: bool = False,
+    **parameters: float,
+) -> Explanation:
+    """Explain a class score by layer-wise relevance propagation.
+
+    Parameters
+    ----------
+    network
+        The network.
+    x
+        Input, (N, C, H, W), preprocessed. float64 runs everything in float64, anything else in float32.
+    target
+        None explains the highest output of each image. For one image: an index, or a list of indices
+        whose relevance is started together. For several images: one entry for each.
+    rule
+        One rule for all linear layers (`caffe2lrp.rules`), with its parameters as keywords, for example
+        ``rule="alphabeta", beta=1.0`` or ``rule="epsilon", epsilon=0.01``.
+    composite
+        A table of rules by layer (`caffe2lrp.composites`), by name or as an object; the default is
+        ``epsilon_alpha2_beta1``.
+    lrn
+        Relevance through LRN layers: ``taylor`` (Binder et al. 2016, conserving), ``identity``, or
+        ``toolbox`` (the LRP Toolbox's unnormalised expansion).
+    layer
+        Blob or layer to start at; the default is the output, or what the softmax reads.
+    start
+        Start with the score itself or with 1.
+    account
+        Also report where relevance went, layer by layer.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    OptionError
+        If the input, the target or an option does not fit.
+    ModelError
+        If relevance cannot pass through the network.
+    """
+    from caffe2lrp.engine import as_input
+    from caffe2lrp.engine.session import Session
+
+    if lrn not in LRN_RULES:
+        raise OptionError(f"lrn must be one of {', '.join(LRN_RULES)}, not {lrn!r}")
+    if start not in ("score", "one"):
+        raise OptionError(f"start must be 'score' or 'one', not {start!r}")
+    chosen = choose_composite(rule, composite, parameters)
+    session = Session(network, as_input(network, x))
+    return session.explain(chosen, target, lrn=lrn, blob=start_blob(network, layer), start=start, account=account)
+
+
+def choose_composite(rule: str | None, composite: str | Composite | None, parameters: dict[str, float]) -> Composite:
+    """The composite that the options of `explain` name."""
+    if rule is not None and composite is not None:
+        raise OptionError("give a rule or a composite, not both")
+    if rule is not None:
+        return composites.of_rule(rule, **parameters)
+    if parameters:
+        raise OptionError(f"{', '.join(parameters)}: parameters go with a rule, for example rule='alphabeta', beta=1.0")
+    if isinstance(composite, Composite):
+        return composite
+    return composites.find(composite or DEFAULT_COMPOSITE)
+
+
+def start_blob(network: Network, name: str | None = None) -> str:
+    """The blob at which relevance starts: what `name` says, or the scores below the last softmax.
+
+    Raises
+    ------
+    OptionError
+        If there is no blob or layer of that name.
+    ModelError
+        If the network has several outputs and none is named.
+    """
+    if name is not None:
+        if name in network.shapes:
+            return name
+        for layer in network.layers:
+            if layer.name == name:
+                return layer.outputs[0]
+        raise OptionError(f"{network.name} has no blob or layer '{name}'")
+    producers = network.producers
+    starts = []
+    for blob in network.outputs:
+        layer = producers[blob]
+        starts.append(layer.inputs[0] if isinstance(layer.params, Softmax) else blob)
+    if len(starts) > 1:
+        raise ModelError(
+            f"{network.name} has {len(starts)} outputs; choose one with layer=...: {', '.join(sorted(set(starts)))}"
+        )
+    return starts[0]
+
+
+def target_lists(target: Target, outputs: np.ndarray) -> list[list[int]]:
+    """The classes of each image, checked against the outputs (N, classes)."""
+    n, classes = outputs.shape
+    if target is None:
+        return [[int(i)] for i in outputs.argmax(axis=1)]
+    entries: list[Any]
+    if n == 1:
+        entries = [target]
+        if not isinstance(target, (int, np.integer)) and len(target) == 1 and not _is_index(target[0]):
+            entries = [target[0]]
+    elif _is_index(target):
+        entries = [target] * n
+    else:
+        entries = list(target)  # type: ignore[arg-type]
+        if len(entries) != n:
+            raise OptionError(f"{len(entries)} targets were given for {n} images")
+    lists = [[_index(entry)] if _is_index(entry) else [_index(i) for i in entry] for entry in entries]
+    for entry in lists:
+        for i in entry:
+            if not 0 <= i < classes:
+                raise OptionError(
+                    f"target {i} does not exist: the start blob has {classes} values (0 to {classes - 1})"
+                )
+    return lists
+
+
+def _is_index(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _index(value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise OptionError(f"a target must be an index, not {value!r}") from None

@@ -1,0 +1,89 @@
+"""Element-wise functions: ReLU and its relatives, sigmoids, absolute value, power."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from caffe2lrp.layers.base import LayerParams, Shape, ShapeError, register
+
+
+@dataclass(frozen=True)
+class Activation(LayerParams):
+    """An element-wise function: the output has the shape of the input."""
+
+    def output_shapes(self, inputs: list[Shape]) -> list[Shape]:
+        return [inputs[0]]
+
+
+@register
+@dataclass(frozen=True)
+class ReLU(Activation):
+    """x if x > 0 else negative_slope * x."""
+
+    type = "ReLU"
+
+    negative_slope: float = 0.0
+
+
+@register
+@dataclass(frozen=True)
+class PReLU(Activation):
+    """x if x > 0 else slope * x, with one learned slope per channel or a single one."""
+
+    type = "PReLU"
+
+    channel_shared: bool = False
+
+    def output_shapes(self, inputs: list[Shape]) -> list[Shape]:
+        if len(inputs[0]) < 2:
+            raise ShapeError(f"needs a channel axis, but its input has the shape {inputs[0]}")
+        return [inputs[0]]
+
+    def weight_shapes(self, inputs: list[Shape]) -> dict[str, Shape]:
+        return {"slope": (1 if self.channel_shared else inputs[0][1],)}
+
+
+@register
+@dataclass(frozen=True)
+class Sigmoid(Activation):
+    """1 / (1 + exp(-x))."""
+
+    type = "Sigmoid"
+
+
+@register
+@dataclass(frozen=True)
+class TanH(Activation):
+    """tanh(x)."""
+
+    type = "TanH"
+
+
+@register
+@dataclass(frozen=True)
+class AbsVal(Activation):
+    """|x|."""
+
+    type = "AbsVal"
+
+
+@register
+@dataclass(frozen=True)
+class ELU(Activation):
+    """x if x > 0 else alpha * (exp(x) - 1)."""
+
+    type = "ELU"
+
+    alpha: float = 1.0
+
+
+@register
+@dataclass(frozen=True)
+class Power(Activation):
+    """(shift + scale * x) ^ power."""
+
+    type = "Power"
+
+    power: float = 1.0
+    scale: float = 1.0
+    shift: float = 0.0

@@ -1,0 +1,358 @@
+"""Layer parameters out of Caffe's messages and back, one layer type at a time.
+
+Most types are a line of `_PLAIN`, which says which attribute is which field. The others have a function
+registered with `reads` that follows the layer's ``LayerSetUp`` in Caffe, and one registered with `writes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, cast
+
+from caffe2lrp.converters.caffe.message import Message, new
+from caffe2lrp.converters.caffe.schema import SCHEMAS
+from caffe2lrp.layers import REGISTRY, LayerParams
+from caffe2lrp.layers.batch_norm import BatchNorm
+from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.eltwise import Eltwise
+from caffe2lrp.layers.inner_product import InnerProduct
+from caffe2lrp.layers.join import Concat, Slice
+from caffe2lrp.layers.lrn import LRN
+from caffe2lrp.layers.pooling import Pooling
+from caffe2lrp.layers.reshape import Reshape
+
+Note = Callable[[str], None]
+Reader = Callable[[Message, Note], LayerParams]
+Writer = Callable[[Any], Message]
+
+
+class ParameterError(ValueError):
+    """Parameters contradict each other or ask for what is not supported; the builder adds the place."""
+
+
+_READERS: dict[str, Reader] = {}
+_WRITERS: dict[str, tuple[str, Writer]] = {}
+
+_PLAIN: dict[str, tuple[str, dict[str, str]]] = {
+    "AbsVal": ("", {}),
+    "Bias": ("bias_param", {"axis": "axis", "num_axes": "num_axes"}),
+    "Dropout": ("dropout_param", {"ratio": "dropout_ratio"}),
+    "ELU": ("elu_param", {"alpha": "alpha"}),
+    "Flatten": ("flatten_param", {"axis": "axis", "end_axis": "end_axis"}),
+    "PReLU": ("prelu_param", {"channel_shared": "channel_shared"}),
+    "Power": ("power_param", {"power": "power", "scale": "scale", "shift": "shift"}),
+    "ReLU": ("relu_param", {"negative_slope": "negative_slope"}),
+    "Scale": ("scale_param", {"axis": "axis", "num_axes": "num_axes", "bias": "bias_term"}),
+    "Sigmoid": ("", {}),
+    "Softmax": ("softmax_param", {"axis": "axis"}),
+    "TanH": ("", {}),
+}
+"""Types without rules of their own: the message, and the field of each attribute."""
+
+
+def reads(type_name: str) -> Callable[[Reader], Reader]:
+    """Decorator: register the reader of a layer type."""
+
+    def register(function: Reader) -> Reader:
+        _READERS[type_name] = function
+        return function
+
+    return register
+
+
+def writes(type_name: str, param: str) -> Callable[[Writer], Writer]:
+    """Decorator: register the writer of a layer type and the name of the message that it makes."""
+
+    def register(function: Writer) -> Writer:
+        _WRITERS[type_name] = (param, function)
+        return function
+
+    return register
+
+
+def known_types() -> list[str]:
+    """Layer types that can be read."""
+    return sorted({*_READERS, *_PLAIN})
+
+
+def read_params(layer: Message, kind: str, note: Note) -> LayerParams:
+    """Typed parameters of a layer.
+
+    Parameters
+    ----------
+    layer
+        The layer's message, of the newest generation.
+    kind
+        Layer type; one of `known_types`.
+    note
+        Called with remarks about the layer.
+
+    Raises
+    ------
+    ParameterError
+        If the parameters contradict each other or ask for what is not supported.
+    """
+    if kind in _READERS:
+        return _READERS[kind](layer, note)
+    param, attributes = _PLAIN[kind]
+    values = layer.get(param) if param else None
+    return REGISTRY[kind](**{name: values.get(source) for name, source in attributes.items()} if values else {})
+
+
+def write_params(params: LayerParams) -> tuple[str, Message] | None:
+    """Name and content of the message for a layer's parameters; None where all have their default."""
+    if params.type in _WRITERS:
+        name, writer = _WRITERS[params.type]
+        message = writer(params)
+    else:
+        name, attributes = _PLAIN[params.type]
+        if not name:
+            return None
+        schema = SCHEMAS["LayerParameter"].by_name[name].type
+        message = new(schema, **{source: getattr(params, attribute) for attribute, source in attributes.items()})
+    _drop_defaults(message)
+    return (name, message) if message.values else None
+
+
+def _drop_defaults(message: Message) -> None:
+    for name, values in list(message.values.items()):
+        known = message.schema.by_name[name]
+        if name.endswith(("_h", "_w")):
+            continue  # pairs are given together or not at all
+        if not values or (not known.repeated and not known.is_message and values == [known.default]):
+            del message.values[name]
+
+
+# -- windows ---------------------------------------------------------------------------------------
+
+
+def _spatial(param: Message, name: str, default: int | None) -> tuple[int, int]:
+    """A convolution's kernel_size, stride, pad or dilation as (vertical, horizontal)."""
+    short = name.removesuffix("_size")
+    given = param.all(name)
+    if f"{short}_h" in param.schema.by_name and (param.has(f"{short}_h") or param.has(f"{short}_w")):
+        if given:
+            raise ParameterError(f"both {name} and {short}_h/{short}_w are given; Caffe allows one of them")
+        return param.get(f"{short}_h"), param.get(f"{short}_w")
+    if not given and default is not None:
+        return default, default
+    if len(given) not in (1, 2):
+        raise ParameterError(f"{name} has {len(given)} values where an image needs 1 or 2")
+    return given[0], given[-1]
+
+
+def _window(param: Message, name: str) -> tuple[int, int]:
+    """A pooling layer's kernel_size, stride or pad as (vertical, horizontal)."""
+    short = name.removesuffix("_size")
+    pair = param.has(f"{short}_h"), param.has(f"{short}_w")
+    if param.has(name) and any(pair):
+        raise ParameterError(f"both {name} and {short}_h/{short}_w are given; Caffe allows one of them")
+    if any(pair) and not all(pair):
+        raise ParameterError(f"{short}_h and {short}_w must be given together")
+    if all(pair):
+        return param.get(f"{short}_h"), param.get(f"{short}_w")
+    return param.get(name), param.get(name)
+
+
+def _positive(name: str, pair: tuple[int, int]) -> tuple[int, int]:
+    if min(pair) <= 0:
+        raise ParameterError(f"{name} is {pair[0]}x{pair[1]} but must be at least 1")
+    return pair
+
+
+@reads("Convolution")
+def _read_convolution(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("convolution_param")
+    if param.get("axis") not in (1, -3):
+        raise ParameterError(f"convolves from axis {param.get('axis')} on; only axis 1 (images) is supported")
+    kernel = _positive("kernel_size", _spatial(param, "kernel_size", None))
+    num_output, group = param.get("num_output"), param.get("group")
+    if num_output <= 0:
+        raise ParameterError("num_output is missing or 0")
+    if group <= 0:
+        raise ParameterError("group must be at least 1")
+    return Convolution(
+        num_output=num_output,
+        kernel=kernel,
+        stride=_positive("stride", _spatial(param, "stride", 1)),
+        pad=_spatial(param, "pad", 0),
+        dilation=_positive("dilation", _spatial(param, "dilation", 1)),
+        group=group,
+        bias=param.get("bias_term"),
+    )
+
+
+def _repeated(pair: tuple[int, int], default: int) -> list[int]:
+    """A pair as Caffe's repeated field: left out, once or twice."""
+    if pair == (default, default):
+        return []
+    return [pair[0]] if pair[0] == pair[1] else list(pair)
+
+
+@writes("Convolution", "convolution_param")
+def _write_convolution(params: Convolution) -> Message:
+    return new(
+        "ConvolutionParameter",
+        num_output=params.num_output,
+        bias_term=params.bias,
+        pad=_repeated(params.pad, 0),
+        kernel_size=_repeated(params.kernel, 0),
+        group=params.group,
+        stride=_repeated(params.stride, 1),
+        dilation=_repeated(params.dilation, 1),
+    )
+
+
+@reads("Pooling")
+def _read_pooling(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("pooling_param")
+    method = param.get("pool")
+    if method not in ("MAX", "AVE"):
+        raise ParameterError(f"{method} pooling is not supported yet; only MAX and AVE are")
+    whole = param.get("global_pooling")
+    if whole and any(param.has(name) for name in ("kernel_size", "kernel_h", "kernel_w")):
+        raise ParameterError("global_pooling takes the whole image; a kernel size cannot be given with it")
+    stride, pad = _positive("stride", _window(param, "stride")), _window(param, "pad")
+    if whole and (stride != (1, 1) or pad != (0, 0)):
+        raise ParameterError("global_pooling allows only pad 0 and stride 1")
+    kernel = None if whole else _positive("kernel_size", _window(param, "kernel_size"))
+    return Pooling(cast(Literal["MAX", "AVE"], method), kernel, stride, pad, _rounds_up(param, note))
+
+
+def _rounds_up(param: Message, note: Note) -> bool:
+    """Caffe rounds the output size up; the fields that say otherwise come from forks and late versions."""
+    up = param.get("round_mode") != "FLOOR" and param.get("ceil_mode")
+    if not up:
+        note("rounds its output size down, as the file asks; BVLC Caffe before 2018 would round up")
+    return up
+
+
+def _sides(name: str, pair: tuple[int, int]) -> dict[str, int]:
+    if pair[0] == pair[1]:
+        return {name: pair[0]}
+    short = name.removesuffix("_size")
+    return {f"{short}_h": pair[0], f"{short}_w": pair[1]}
+
+
+@writes("Pooling", "pooling_param")
+def _write_pooling(params: Pooling) -> Message:
+    kernel = {"global_pooling": True} if params.kernel is None else _sides("kernel_size", params.kernel)
+    message = new(
+        "PoolingParameter",
+        pool=params.method,
+        **cast(dict[str, Any], kernel),
+        round_mode=None if params.ceil else "FLOOR",
+    )
+    for name, pair, default in (("stride", params.stride, 1), ("pad", params.pad, 0)):
+        if pair != (default, default):
+            for field, value in _sides(name, pair).items():
+                message.set(field, value)
+    return message
+
+
+# -- the others with rules of their own ------------------------------------------------------------
+
+
+@reads("InnerProduct")
+def _read_inner_product(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("inner_product_param")
+    if param.get("num_output") <= 0:
+        raise ParameterError("num_output is missing or 0")
+    return InnerProduct(param.get("num_output"), bias=param.get("bias_term"), axis=param.get("axis"))
+
+
+@writes("InnerProduct", "inner_product_param")
+def _write_inner_product(params: InnerProduct) -> Message:
+    return new("InnerProductParameter", num_output=params.num_output, bias_term=params.bias, axis=params.axis)
+
+
+@reads("LRN")
+def _read_lrn(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("lrn_param")
+    regions = {"ACROSS_CHANNELS": "across", "WITHIN_CHANNEL": "within"}
+    if param.get("norm_region") not in regions:
+        raise ParameterError(f"norm_region {param.get('norm_region')} is unknown; Caffe has {' and '.join(regions)}")
+    region = cast(Literal["across", "within"], regions[param.get("norm_region")])
+    return LRN(param.get("local_size"), param.get("alpha"), param.get("beta"), param.get("k"), region)
+
+
+@writes("LRN", "lrn_param")
+def _write_lrn(params: LRN) -> Message:
+    region = "WITHIN_CHANNEL" if params.region == "within" else "ACROSS_CHANNELS"
+    return new(
+        "LRNParameter",
+        local_size=params.size,
+        alpha=params.alpha,
+        beta=params.beta,
+        k=params.k,
+        norm_region=region,
+    )
+
+
+@reads("BatchNorm")
+def _read_batch_norm(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("batch_norm_param")
+    if param.has("use_global_stats") and not param.get("use_global_stats"):
+        note("says use_global_stats: false (statistics of each batch, as in training); the stored statistics are used")
+    return BatchNorm(param.get("eps"))
+
+
+@writes("BatchNorm", "batch_norm_param")
+def _write_batch_norm(params: BatchNorm) -> Message:
+    return new("BatchNormParameter", eps=params.epsilon)
+
+
+@reads("Eltwise")
+def _read_eltwise(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("eltwise_param")
+    if param.get("operation") not in ("PROD", "SUM", "MAX"):
+        raise ParameterError(f"operation {param.get('operation')} is unknown; Caffe has PROD, SUM and MAX")
+    return Eltwise(param.get("operation"), tuple(param.all("coeff")))
+
+
+@writes("Eltwise", "eltwise_param")
+def _write_eltwise(params: Eltwise) -> Message:
+    return new("EltwiseParameter", operation=params.operation, coeff=list(params.coefficients))
+
+
+def _axis(param: Message, old_name: str) -> int:
+    """The axis of Concat and Slice, which had another name once."""
+    if param.has("axis") and param.has(old_name):
+        raise ParameterError(f"both axis and {old_name} are given; Caffe allows one of them")
+    return param.get(old_name) if param.has(old_name) else param.get("axis")
+
+
+@reads("Concat")
+def _read_concat(layer: Message, note: Note) -> LayerParams:
+    return Concat(_axis(layer.get("concat_param"), "concat_dim"))
+
+
+@writes("Concat", "concat_param")
+def _write_concat(params: Concat) -> Message:
+    return new("ConcatParameter", axis=params.axis)
+
+
+@reads("Slice")
+def _read_slice(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("slice_param")
+    return Slice(len(layer.all("top")), _axis(param, "slice_dim"), tuple(param.all("slice_point")))
+
+
+@writes("Slice", "slice_param")
+def _write_slice(params: Slice) -> Message:
+    return new("SliceParameter", axis=params.axis, slice_point=list(params.points))
+
+
+@reads("Reshape")
+def _read_reshape(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("reshape_param")
+    dims = tuple(param.get("shape").all("dim"))
+    if any(d < -1 for d in dims):
+        raise ParameterError(f"reshape_param has the dims {dims}; -1 is the only negative one with a meaning")
+    return Reshape(dims, param.get("axis"), param.get("num_axes"))
+
+
+@writes("Reshape", "reshape_param")
+def _write_reshape(params: Reshape) -> Message:
+    shape = new("BlobShape", dim=list(params.dims))
+    return new("ReshapeParameter", shape=shape, axis=params.axis, num_axes=params.num_axes)

@@ -1,0 +1,89 @@
+"""Sums, products and maxima of arrays of one shape, and plain copies. All arrays are flat."""
+
+from __future__ import annotations
+
+from caffe2lrp.kernels.launch import F1, F3, Float, Int, kernel
+from caffe2lrp.kernels.share import share
+
+
+@kernel
+def fill(part: Int, parts: Int, y: F1, value: Float) -> None:
+    """y = value."""
+    start, stop = share(y.size, part, parts)
+    for i in range(start, stop):
+        y[i] = value
+
+
+@kernel
+def scaled(part: Int, parts: Int, x: F1, factor: Float, y: F1) -> None:
+    """y = factor * x."""
+    start, stop = share(y.size, part, parts)
+    for i in range(start, stop):
+        y[i] = factor * x[i]
+
+
+@kernel
+def add_scaled(part: Int, parts: Int, x: F1, factor: Float, y: F1) -> None:
+    """y = y + factor * x."""
+    start, stop = share(y.size, part, parts)
+    for i in range(start, stop):
+        y[i] += factor * x[i]
+
+
+@kernel
+def times(part: Int, parts: Int, a: F1, b: F1, y: F1) -> None:
+    """y = a * b."""
+    start, stop = share(y.size, part, parts)
+    for i in range(start, stop):
+        y[i] = a[i] * b[i]
+
+
+@kernel
+def add_times(part: Int, parts: Int, a: F1, b: F1, y: F1) -> None:
+    """y = y + a * b."""
+    start, stop = share(y.size, part, parts)
+    for i in range(start, stop):
+        y[i] += a[i] * b[i]
+
+
+@kernel
+def maximum(part: Int, parts: Int, a: F1, b: F1, y: F1) -> None:
+    """y = max(a, b)."""
+    start, stop = share(y.size, part, parts)
+    for i in range(start, stop):
+        y[i] = a[i] if a[i] >= b[i] else b[i]
+
+
+@kernel
+def take_winner(part: Int, parts: Int, x: F1, y: F1, remaining: F1, taken: F1) -> None:
+    """Where x reaches the maximum y: taken = remaining, remaining = 0; elsewhere taken = 0."""
+    start, stop = share(y.size, part, parts)
+    zero = x.dtype.type(0)
+    for i in range(start, stop):
+        wins = x[i] == y[i]
+        taken[i] = remaining[i] if wins else zero
+        remaining[i] = zero if wins else remaining[i]
+
+
+@kernel
+def copy_slice(part: Int, parts: Int, src: F3, src_start: Int, dst: F3, dst_start: Int, count: Int) -> None:
+    """dst[:, dst_start:][:count] = src[:, src_start:][:count], for arrays (outer, slices, inner)."""
+    start, stop = share(src.shape[0] * count, part, parts)
+    for row in range(start, stop):
+        o, c = row // count, row % count
+        for i in range(src.shape[2]):
+            dst[o, dst_start + c, i] = src[o, src_start + c, i]
+
+
+@kernel
+def split_sign(part: Int, parts: Int, x: F3, y: F3) -> None:
+    """Positive and negative part side by side: x (N, groups, n) -> y (N, groups, 2 n)."""
+    start, stop = share(x.shape[0] * x.shape[1], part, parts)
+    zero = x.dtype.type(0)
+    n = x.shape[2]
+    for row in range(start, stop):
+        b, g = row // x.shape[1], row % x.shape[1]
+        for i in range(n):
+            value = x[b, g, i]
+            y[b, g, i] = value if value > zero else zero
+            y[b, g, n + i] = value if value < zero else zero

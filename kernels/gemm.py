@@ -1,0 +1,204 @@
+"""The register-tiled matrix product at the bottom of convolution.
+
+A micro-kernel multiplies a packed panel of rows A (K, rows) with a packed panel of columns B (K, columns)
+and keeps the whole tile of results in vector registers until the end. It is written as LLVM vector
+instructions, because no compiler finds this register allocation by itself. Tiles are chosen for the
+processor that code is generated for; any other processor gets a smaller tile of the same code.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from caffe2lrp.kernels.compiling import cpu_features
+
+# What happens to a finished tile: + is the bias of each row, x is an array of the shape of the result.
+STORE = 0  # c = tile + bias
+STORE_RELU = 1  # c = max(tile + bias, 0)
+STORE_TIMES = 2  # c = tile * x
+ADD_TIMES = 3  # c = c + tile * x
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Tile sizes for one precision: rows to choose from, vectors per row, and values per vector."""
+
+    rows: tuple[int, int]
+    vectors: int
+    width: int
+
+    @property
+    def columns(self) -> int:
+        """Columns of a full panel."""
+        return self.vectors * self.width
+
+
+@functools.cache
+def tiles(dtype: str) -> Tiles:
+    """Tile sizes that fit the vector registers of the processor."""
+    features = cpu_features()
+    size = np.dtype(dtype).itemsize
+    if "avx512f" in features:  # 32 registers of 64 bytes: 24 sums, 2 columns, the rest for addressing
+        return Tiles((12, 8), 2, 64 // size)
+    if "avx2" in features and "fma" in features:  # 16 registers of 32 bytes
+        return Tiles((6, 4), 2, 32 // size)
+    if "neon" in features or "asimd" in features:  # 32 registers of 16 bytes
+        return Tiles((8, 4), 2, 16 // size)
+    return Tiles((4, 2), 2, 16 // size)
+
+
+def choose_rows(m: int, dtype: str) -> int:
+    """Rows per tile for a product with `m` rows: the choice that wastes least on rounding up."""
+    # One and a half rows' worth of time goes to loading the columns, whatever the number of rows.
+    return min(tiles(dtype).rows, key=lambda rows: -(-m // rows) * (rows + 1.5))
+
+
+def pack_rows(matrix: np.ndarray, rows: int) -> np.ndarray:
+    """Pack a matrix (M, K) into panels (ceil(M / rows), K, rows), filled up with zeros; flat."""
+    m, k = matrix.shape
+    panels = -(-m // rows)
+    packed = np.zeros((panels, k, rows), matrix.dtype)
+    full = m // rows
+    packed[:full] = matrix[: full * rows].reshape(full, rows, k).transpose(0, 2, 1)
+    if full < panels:
+        packed[full, :, : m - full * rows] = matrix[full * rows :].T
+    return packed.reshape(-1)
+
+
+@functools.cache
+def micro_kernel(dtype: str, rows: int, vectors: int) -> Any:
+    """Intrinsic ``f(a, a0, b, b0, k, bias, row0, c, c0, stride, x, mode)`` for a tile of rows x vectors."""
+    width = tiles(dtype).width
+
+    @intrinsic
+    def tile(typingctx, a, a0, b, b0, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]  # noqa: ANN
+        word = types.intp
+        signature = types.void(a, word, b, word, word, bias, word, c, word, word, x, word)
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            _Tile(context, builder, signature, arguments, rows, vectors, width).emit()
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return tile
+
+
+class _Tile:
+    """Emits the code of one micro-kernel."""
+
+    def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any, rows: int, vectors: int, width: int):
+        self.builder, self.rows, self.vectors, self.width = builder, rows, vectors, width
+        a, self.a0, b, self.b0, self.k, bias, self.row0, c, self.c0, self.stride, x, self.mode = arguments
+        kinds = signature.args
+
+        def data(i: int, value: Any) -> Any:
+            return cgutils.create_struct_proxy(kinds[i])(context, builder, value).data
+
+        self.a, self.b, self.bias, self.c, self.x = data(0, a), data(2, b), data(5, bias), data(7, c), data(10, x)
+        self.scalar = self.a.type.pointee
+        self.vector = ir.VectorType(self.scalar, width)
+        self.word = ir.IntType(64)
+        self.size = 4 if isinstance(self.scalar, ir.FloatType) else 8
+        name = f"v{width}f{8 * self.size}"
+        self.fma = self._function(f"llvm.fma.{name}", 3)
+
+    def _function(self, name: str, count: int) -> Any:
+        return cgutils.get_or_insert_function(
+            self.builder.module, ir.FunctionType(self.vector, [self.vector] * count), name
+        )
+
+    def _int(self, value: int) -> Any:
+        return ir.Constant(self.word, value)
+
+    def _vector_pointer(self, base: Any, offset: Any) -> Any:
+        return self.builder.bitcast(self.builder.gep(base, [offset]), self.vector.as_pointer())
+
+    def _load(self, base: Any, offset: Any) -> Any:
+        return self.builder.load(self._vector_pointer(base, offset), align=self.size)
+
+    def _store(self, value: Any, base: Any, offset: Any) -> None:
+        self.builder.store(value, self._vector_pointer(base, offset), align=self.size)
+
+    def _spread(self, base: Any, offset: Any) -> Any:
+        """One value from memory in all lanes."""
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        value = self.builder.load(self.builder.gep(base, [offset]))
+        single = self.builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
+        return self.builder.shuffle_vector(single, undefined, lanes)
+
+    def emit(self) -> None:
+        sums = self._products()
+        builder = self.builder
+        done = builder.append_basic_block("stored")
+        finishers = {
+            STORE: self._finish_bias,
+            STORE_RELU: self._finish_relu,
+            STORE_TIMES: self._finish_times,
+            ADD_TIMES: self._finish_add_times,
+        }
+        blocks = {mode: builder.append_basic_block(f"mode{mode}") for mode in finishers}
+        switch = builder.switch(self.mode, blocks[STORE])
+        for mode, block in blocks.items():
+            if mode != STORE:
+                switch.add_case(self._int(mode), block)
+            builder.position_at_end(block)
+            for m in range(self.rows):
+                row = builder.add(self.c0, builder.mul(self.stride, self._int(m)))
+                for v in range(self.vectors):
+                    offset = builder.add(row, self._int(v * self.width))
+                    self._store(finishers[mode](sums[m][v], m, offset), self.c, offset)
+            builder.branch(done)
+        builder.position_at_end(done)
+
+    def _products(self) -> list[list[Any]]:
+        """The loop over K: all sums stay in registers (as phi nodes)."""
+        builder = self.builder
+        before = builder.block
+        loop, after = builder.append_basic_block("products"), builder.append_basic_block("tile")
+        zero = ir.Constant(self.vector, [0.0] * self.width)
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        i = builder.phi(self.word)
+        i.add_incoming(self._int(0), before)
+        sums = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
+        a_row = builder.add(self.a0, builder.mul(i, self._int(self.rows)))
+        b_row = builder.add(self.b0, builder.mul(i, self._int(self.vectors * self.width)))
+        columns = [self._load(self.b, builder.add(b_row, self._int(v * self.width))) for v in range(self.vectors)]
+        added = []
+        for m in range(self.rows):
+            factor = self._spread(self.a, builder.add(a_row, self._int(m)))
+            added.append([builder.call(self.fma, [factor, columns[v], sums[m][v]]) for v in range(self.vectors)])
+        following = builder.add(i, self._int(1))
+        i.add_incoming(following, loop)
+        for m in range(self.rows):
+            for v in range(self.vectors):
+                sums[m][v].add_incoming(zero, before)
+                sums[m][v].add_incoming(added[m][v], loop)
+        builder.cbranch(builder.icmp_signed("<", following, self.k), loop, after)
+        builder.position_at_end(after)
+        return added
+
+    def _finish_bias(self, value: Any, m: int, offset: Any) -> Any:
+        return self.builder.fadd(value, self._spread(self.bias, self.builder.add(self.row0, self._int(m))))
+
+    def _finish_relu(self, value: Any, m: int, offset: Any) -> Any:
+        total = self._finish_bias(value, m, offset)
+        zero = ir.Constant(self.vector, [0.0] * self.width)
+        # "not less than" lets NaN through, as max(0, NaN) of the plain loop does
+        return self.builder.select(self.builder.fcmp_ordered("<", total, zero), zero, total)
+
+    def _finish_times(self, value: Any, m: int, offset: Any) -> Any:
+        return self.builder.fmul(value, self._load(self.x, offset))
+
+    def _finish_add_times(self, value: Any, m: int, offset: Any) -> Any:
+        return self.builder.call(self.fma, [value, self._load(self.x, offset), self._load(self.c, offset)])

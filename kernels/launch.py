@@ -1,0 +1,213 @@
+"""How kernels are compiled, cached and run: programs of native calls on one pool of threads.
+
+A kernel is a plain Python function on C-contiguous arrays, compiled by Numba to one native entry point
+with the uniform signature ``void(record, part, parts)``. `record` holds the addresses, shapes and
+numbers of its arguments. A `Program` is a list of such calls; it runs as a whole, outside the
+interpreter: every thread walks through the same list, does its part of each call, and waits for the
+others at a barrier. So a network of a hundred layers costs one launch, not a hundred, there is only one
+pool of threads, and nothing depends on Numba's threading layers.
+
+The two arguments `part` and `parts` tell a kernel which share of its work to do; `share` cuts a range.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import inspect
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+# Annotations of kernel arguments. F: values of the program's precision, I: 64-bit integers.
+F1 = F2 = F3 = F4 = np.ndarray
+I1 = I2 = np.ndarray
+Int = int
+Float = float
+
+_RANK = {"F1": 1, "F2": 2, "F3": 3, "F4": 4, "I1": 1, "I2": 2}
+_BYTES = {"float32": 4, "float64": 8}
+
+
+class Kernel:
+    """A function that is compiled to a native entry point on first use, one for each precision.
+
+    The function's first two arguments are `part` and `parts`; the others are annotated with the names
+    above (``F1`` to ``F4``, ``I1``, ``I2``, ``Int``, ``Float``).
+    """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self.function = function
+        self.name = function.__name__
+        parameters = list(inspect.signature(function).parameters.values())[2:]
+        self.parameters: list[tuple[str, str]] = [(p.name, str(p.annotation)) for p in parameters]
+        self._addresses: dict[str, int] = {}
+
+    def address(self, dtype: str) -> int:
+        """Address of the native code for a precision (``float32`` or ``float64``), compiling if needed."""
+        if dtype not in self._addresses:
+            from caffe2lrp.kernels import compiling
+
+            self._addresses[dtype] = compiling.compile_kernel(self, dtype)
+        return self._addresses[dtype]
+
+    def record(self, dtype: str, arguments: Sequence[Any]) -> list[int]:
+        """Addresses, shapes and numbers of the arguments as 64-bit words."""
+        if len(arguments) != len(self.parameters):
+            raise TypeError(f"kernel {self.name} takes {len(self.parameters)} arguments, not {len(arguments)}")
+        words: list[int] = []
+        for (name, kind), value in zip(self.parameters, arguments, strict=True):
+            if kind in _RANK:
+                wanted = dtype if kind[0] == "F" else "int64"
+                if not (value.dtype == wanted and value.ndim == _RANK[kind] and value.flags.c_contiguous):
+                    raise TypeError(f"kernel {self.name}: {name} must be a C-contiguous {kind} of {wanted}")
+                words += [value.ctypes.data, *value.shape]
+            elif kind == "Float":
+                words.append(int(np.float64(value).view(np.int64)))
+            else:
+                words.append(int(value))
+        return words
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.name}>"
+
+
+def kernel(function: Callable[..., None]) -> Kernel:
+    """Decorator: make a kernel of a function ``f(part, parts, ...)``."""
+    return Kernel(function)
+
+
+class Program:
+    """A list of kernel calls on fixed arrays, run as a whole by all threads.
+
+    Parameters
+    ----------
+    dtype
+        Precision of all floating-point arrays.
+    """
+
+    def __init__(self, dtype: np.dtype[Any] | str) -> None:
+        self.dtype = np.dtype(dtype).name
+        self.labels: list[str] = []
+        self._calls: list[tuple[Kernel, list[int]]] = []
+        self._arrays: list[Any] = []  # keeps what the records point at alive
+        self._tables: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self.ticks = np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, function: Kernel, *arguments: Any, label: str = "") -> None:
+        """Append a call. Arrays are used where they lie: their content at the time of the run counts."""
+        self._calls.append((function, function.record(self.dtype, arguments)))
+        self._arrays.append(arguments)
+        self.labels.append(label or function.name)
+        self._tables = None
+
+    def prepare(self) -> None:
+        """Compile or load all kernels of the program."""
+        if self._tables is not None:
+            return
+        missing = {f for f, _ in self._calls if self.dtype not in f._addresses}
+        if missing:
+            from caffe2lrp.kernels import compiling
+
+            compiling.compile_all(sorted(missing, key=lambda f: f.name), self.dtype)
+        offsets = np.cumsum([0, *(len(r) for _, r in self._calls)])[:-1].astype(np.int64)
+        words = np.array([w for _, r in self._calls for w in r], np.int64)
+        addresses = np.array([f.address(self.dtype) for f, _ in self._calls], np.int64)
+        self.ticks = np.zeros(len(self._calls) + 1, np.int64)
+        self._tables = (addresses, words.ctypes.data + 8 * offsets, words)
+
+    def run(self) -> None:
+        """Run all calls in order. Safe to call from several Python threads: programs take turns."""
+        self.prepare()
+        if self._calls:
+            assert self._tables is not None
+            addresses, records, _ = self._tables
+            _run(addresses, records, self.ticks)
+
+
+_scratch: dict[str, np.ndarray] = {}
+
+
+def scratch(dtype: str, size: int) -> np.ndarray:
+    """A flat array of at least `size` values that kernels use within one call; shared by all programs."""
+    if dtype not in _scratch or _scratch[dtype].size < size:
+        _scratch[dtype] = np.empty(size, dtype)
+    return _scratch[dtype]
+
+
+_turn = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+_threads: int | None = None
+
+
+def threads() -> int:
+    """Number of threads that programs run on: set_threads, NUMBA_NUM_THREADS, or the usable cores."""
+    global _threads
+    if _threads is None:
+        wanted = os.environ.get("NUMBA_NUM_THREADS", "")
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        _threads = int(wanted) if wanted.isdigit() and int(wanted) > 0 else usable
+    return _threads
+
+
+def set_threads(n: int) -> None:
+    """Use `n` threads from now on."""
+    global _threads, _pool
+    if n < 1:
+        raise ValueError(f"the number of threads must be at least 1, not {n}")
+    with _turn:
+        _threads = n
+        if _pool is not None:
+            _pool.shutdown()
+            _pool = None
+
+
+def _after_fork() -> None:
+    """Threads do not survive a fork; the child makes its own."""
+    global _pool, _turn
+    _pool = None
+    _turn = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _run(addresses: np.ndarray, records: np.ndarray, ticks: np.ndarray) -> None:
+    from caffe2lrp.kernels import compiling
+
+    global _pool
+    walk = compiling.executor()
+    # One program at a time: it uses all cores anyway, and its threads wait for each other, so they must
+    # all be running. 16 words keep the barrier's counters on cache lines of their own.
+    with _turn:
+        parts = threads()
+        if parts > 1 and _pool is None:
+            _pool = ThreadPoolExecutor(parts - 1, thread_name_prefix="caffe2lrp")
+        barrier = np.zeros(16, np.int64)
+        arguments = (addresses.ctypes.data, records.ctypes.data, len(addresses), barrier.ctypes.data, ticks.ctypes.data)
+        waiting = (
+            [_pool.submit(walk, *arguments, part, parts, _yield_address) for part in range(1, parts)] if _pool else []
+        )
+        walk(*arguments, 0, parts, _yield_address)
+        for future in waiting:
+            future.result()
+
+
+def _yield_function() -> int:
+    """Address of the system call that lets another thread run, for waits that last longer than expected."""
+    library = ctypes.CDLL("kernel32") if sys.platform == "win32" else ctypes.CDLL(None)
+    function = library.SwitchToThread if sys.platform == "win32" else library.sched_yield
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    assert address is not None
+    return address
+
+
+_yield_address = _yield_function()

@@ -1,0 +1,9 @@
+"""Cutting work into parts."""
+
+from caffe2lrp.kernels.compiling import device
+
+
+@device
+def share(n, part, parts):
+    """The part-th of `parts` nearly equal ranges of range(n): (start, stop)."""
+    return n * part // parts, n * (part + 1) // parts

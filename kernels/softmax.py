@@ -1,0 +1,26 @@
+"""Softmax along the middle one of three axes."""
+
+from __future__ import annotations
+
+import math
+
+from caffe2lrp.kernels.launch import F3, Int, kernel
+from caffe2lrp.kernels.share import share
+
+
+@kernel
+def softmax(part: Int, parts: Int, x: F3, y: F3) -> None:
+    """y = exp(x - max) / sum over the second axis, for x of shape (outer, classes, inner)."""
+    inner = x.shape[2]
+    start, stop = share(x.shape[0] * inner, part, parts)
+    for unit in range(start, stop):
+        o, i = unit // inner, unit % inner
+        highest = x[o, 0, i]
+        for c in range(x.shape[1]):
+            highest = max(highest, x[o, c, i])
+        total = x.dtype.type(0)
+        for c in range(x.shape[1]):
+            y[o, c, i] = math.exp(x[o, c, i] - highest)
+            total += y[o, c, i]
+        for c in range(x.shape[1]):
+            y[o, c, i] /= total

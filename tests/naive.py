@@ -1,0 +1,1302 @@
+"""Plain, slow NumPy twins of everything that caffe2lrp computes, written from the formulas.
+
+Float64, loops and small matrices, no cleverness: the fast kernels are compared with this file, so it
+shares no code with them. Four parts:
+
+- `FORWARD` and `forward`: what each layer type computes, as BVLC Caffe does.
+- `GRADIENT` and `gradient`: the true derivative of each layer type.
+- `RELEVANCE` and `relevance`: layer-wise relevance propagation by the rules of the papers. Linear layers
+  become an explicit matrix (`dense_matrix`); a rule (`RULES`) is a few lines of matrix algebra.
+- `toolbox_relevance`: the authors' own implementation (LRP Toolbox, caffe-master-lrp 1.3.1) with its oddities.
+
+Every layer function takes ``(params, weights, inputs)`` or ``(params, weights, inputs, arriving, **options)``,
+where `inputs` and `arriving` (gradient or relevance of each output) are lists of arrays, and returns a list.
+
+Sources: Caffe = BVLC Caffe's layers; PLOS ONE = Bach et al. 2015; DTD = Montavon et al. 2017
+(arXiv 1512.02479); overview = Montavon et al. 2019; ICANN = Binder et al. 2016 (arXiv 1604.00825);
+toolbox = the LRP Toolbox's Caffe implementation, as described in ``reference/lrp_toolbox.md``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from caffe2lrp.ir import Layer, Network
+
+Array = np.ndarray
+Weights = Mapping[str, Array]
+Blobs = dict[str, Array]
+
+# -- small helpers -------------------------------------------------------------------------------------
+
+
+def positive(t: Array) -> Array:
+    """(t)+ = max(t, 0)."""
+    return np.maximum(t, 0.0)
+
+
+def negative(t: Array) -> Array:
+    """(t)- = min(t, 0)."""
+    return np.minimum(t, 0.0)
+
+
+def divide(numerator: Array, denominator: Array) -> Array:
+    """numerator / denominator, and 0 where the denominator is exactly 0 (the term is dropped)."""
+    zero = denominator == 0
+    return np.where(zero, 0.0, numerator / np.where(zero, 1.0, denominator))
+
+
+def stabilised(z: Array, epsilon: float) -> Array:
+    """z + epsilon sign(z), with sign(0) = +1."""
+    return z + epsilon * np.where(z >= 0, 1.0, -1.0)
+
+
+def as_float64(weights: Weights) -> dict[str, Array]:
+    """The same weights in float64."""
+    return {name: np.asarray(w, dtype=np.float64) for name, w in weights.items()}
+
+
+def along_axis(values: Array, axis: int, shape: Sequence[int]) -> Array:
+    """`values` with its dimensions laid at axis, axis + 1, ... of an array of `shape`, expanded to all of it."""
+    axis = axis % len(shape) if values.ndim else 0
+    after = len(shape) - axis - values.ndim
+    return np.broadcast_to(values.reshape((1,) * axis + values.shape + (1,) * after), tuple(shape))
+
+
+def sum_along_axis(full: Array, axis: int, shape: Sequence[int]) -> Array:
+    """Adjoint of `along_axis`: sum over all dimensions but those of `shape`, which lie at axis, axis + 1, ..."""
+    axis = axis % full.ndim if shape else 0
+    others = tuple(d for d in range(full.ndim) if not axis <= d < axis + len(shape))
+    return full.sum(axis=others).reshape(tuple(shape))
+
+
+# -- convolution: windows, columns, the explicit matrix ---------------------------------------------------
+
+
+def convolution_size(params: Any, height: int, width: int) -> tuple[int, int]:
+    """floor((H + 2 pad - (dilation (k - 1) + 1)) / stride) + 1 for both axes (Caffe)."""
+    return (
+        (height + 2 * params.pad[0] - (params.dilation[0] * (params.kernel[0] - 1) + 1)) // params.stride[0] + 1,
+        (width + 2 * params.pad[1] - (params.dilation[1] * (params.kernel[1] - 1) + 1)) // params.stride[1] + 1,
+    )
+
+
+def pad_image(params: Any, image: Array, fill: float = 0.0) -> Array:
+    """(C, H, W) with the layer's padding around it."""
+    return np.pad(image, ((0, 0), (params.pad[0],) * 2, (params.pad[1],) * 2), constant_values=fill)
+
+
+def _taps(params: Any, height: int, width: int) -> Iterator[tuple[int, int, slice, slice]]:
+    """Each place (i, j) of the kernel with the rows and columns of the padded image that it meets."""
+    out_h, out_w = convolution_size(params, height, width)
+    for i in range(params.kernel[0]):
+        for j in range(params.kernel[1]):
+            top, left = i * params.dilation[0], j * params.dilation[1]
+            rows = slice(top, top + params.stride[0] * (out_h - 1) + 1, params.stride[0])
+            cols = slice(left, left + params.stride[1] * (out_w - 1) + 1, params.stride[1])
+            yield i, j, rows, cols
+
+
+def columns(params: Any, image: Array, fill: float = 0.0) -> Array:
+    """im2col: (C, H, W) -> (C, kh, kw, H', W'), what each kernel place sees at each output position."""
+    padded = pad_image(params, image, fill)
+    out = np.zeros((image.shape[0], *params.kernel, *convolution_size(params, *image.shape[1:])))
+    for i, j, rows, cols in _taps(params, *image.shape[1:]):
+        out[:, i, j] = padded[:, rows, cols]
+    return out
+
+
+def fold(params: Any, cols: Array, height: int, width: int) -> Array:
+    """Adjoint of `columns`: sum every column entry back to its pixel; what falls on the padding is lost."""
+    padded = np.zeros((cols.shape[0], height + 2 * params.pad[0], width + 2 * params.pad[1]))
+    for i, j, rows, columns_ in _taps(params, height, width):
+        padded[:, rows, columns_] += cols[:, i, j]
+    return padded[:, params.pad[0] : params.pad[0] + height, params.pad[1] : params.pad[1] + width]
+
+
+def _grouped(params: Any, weights: Weights) -> list[tuple[slice, slice, Array, Array]]:
+    """Per group: its input channels, its output channels, weight (M, K) and bias (M,)."""
+    weight = weights["weight"]
+    bias = weights.get("bias", np.zeros(len(weight)))
+    fan_in, fan_out = weight.shape[1], len(weight) // params.group
+    groups = []
+    for g in range(params.group):
+        out = slice(g * fan_out, (g + 1) * fan_out)
+        groups.append((slice(g * fan_in, (g + 1) * fan_in), out, weight[out].reshape(fan_out, -1), bias[out]))
+    return groups
+
+
+def convolution(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """Cross-correlation with groups, stride, zero padding and dilation, by im2col and one product per group."""
+    (x,) = inputs
+    size = convolution_size(params, *x.shape[2:])
+    y = np.zeros((len(x), params.num_output, *size))
+    for n, image in enumerate(x):
+        cols = columns(params, image)
+        for into, out, weight, bias in _grouped(params, as_float64(weights)):
+            product = weight @ cols[into].reshape(weight.shape[1], -1)
+            y[n, out] = (product + bias[:, None]).reshape(-1, *size)
+    return [y]
+
+
+def convolution_by_window(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """The same as `convolution`, written as the definition: the sum over the window of each output value."""
+    (x,) = inputs
+    weight = np.asarray(weights["weight"], dtype=np.float64)
+    out_h, out_w = convolution_size(params, *x.shape[2:])
+    y = np.zeros((len(x), params.num_output, out_h, out_w))
+    fan_in, fan_out = weight.shape[1], params.num_output // params.group
+    (kh, kw), (dy, dx) = params.kernel, params.dilation
+    for n, o, p, q in np.ndindex(y.shape):
+        first = o // fan_out * fan_in
+        top, left = p * params.stride[0], q * params.stride[1]
+        padded = pad_image(params, x[n, first : first + fan_in])
+        window = padded[:, top : top + dy * (kh - 1) + 1 : dy, left : left + dx * (kw - 1) + 1 : dx]
+        y[n, o, p, q] = (window * weight[o]).sum()
+        if params.bias:
+            y[n, o, p, q] += weights["bias"][o]
+    return [y]
+
+
+def dense_matrix(params: Any, weights: Weights, input_shape: Sequence[int], padded: bool = False) -> Array:
+    """The matrix of a linear layer for one sample, (M_out, M_in), outputs and inputs flattened in C order.
+
+    Parameters
+    ----------
+    params, weights
+        A Convolution or InnerProduct.
+    input_shape
+        Shape of the whole input blob, (N, C, H, W); a sample is what follows N (InnerProduct: what follows `axis`).
+    padded
+        Whether the input includes the padding: M_in = C (H + 2 pad) (W + 2 pad) instead of C H W.
+    """
+    weight = np.asarray(weights["weight"], dtype=np.float64)
+    if params.type == "InnerProduct":
+        return weight
+    channels, height, width = input_shape[1:]
+    (ph, pw), (kh, kw), (dy, dx) = params.pad, params.kernel, params.dilation
+    out_h, out_w = convolution_size(params, height, width)
+    fan_in, fan_out = weight.shape[1], params.num_output // params.group
+    matrix = np.zeros((params.num_output, out_h, out_w, channels, height + 2 * ph, width + 2 * pw))
+    for o, p, q in itertools.product(range(params.num_output), range(out_h), range(out_w)):
+        first, top, left = o // fan_out * fan_in, p * params.stride[0], q * params.stride[1]
+        rows, cols = slice(top, top + dy * (kh - 1) + 1, dy), slice(left, left + dx * (kw - 1) + 1, dx)
+        matrix[o, p, q, first : first + fan_in, rows, cols] = weight[o]
+    if not padded:
+        matrix = matrix[..., ph : ph + height, pw : pw + width]
+    return matrix.reshape(params.num_output * out_h * out_w, -1)
+
+
+def dense_bias(params: Any, weights: Weights, input_shape: Sequence[int]) -> Array:
+    """The bias that goes with `dense_matrix`, (M_out,); zeros where the layer has none."""
+    bias = np.asarray(weights["bias"], dtype=np.float64) if params.bias else np.zeros(params.num_output)
+    positions = 1 if params.type == "InnerProduct" else math.prod(convolution_size(params, *input_shape[2:]))
+    return np.repeat(bias, positions)
+
+
+# -- pooling ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PoolingWindow:
+    """Where one output value of a pooling layer comes from."""
+
+    output: tuple[int, int]
+    rows: slice  # clipped to the image
+    cols: slice
+    divisor: int  # size clipped to the padded image: padding counts, overhang beyond the padding does not
+
+
+def pooled_size(size: int, kernel: int, stride: int, pad: int, ceil: bool = True) -> int:
+    """ceil((H + 2 pad - k) / stride) + 1; one less if pad > 0 and the last window starts at H + pad or beyond."""
+    out = (math.ceil if ceil else math.floor)((size + 2 * pad - kernel) / stride) + 1
+    if pad > 0 and (out - 1) * stride >= size + pad:
+        out -= 1
+    return out
+
+
+def pooling_windows(params: Any, height: int, width: int) -> tuple[tuple[int, int], list[PoolingWindow]]:
+    """Output size and all windows of a pooling layer on a height x width image (Caffe)."""
+    kernel = params.kernel if params.kernel is not None else (height, width)
+    size = (
+        pooled_size(height, kernel[0], params.stride[0], params.pad[0], params.ceil),
+        pooled_size(width, kernel[1], params.stride[1], params.pad[1], params.ceil),
+    )
+    windows = []
+    for output in np.ndindex(size):
+        clipped, divisor = [], 1
+        axes = zip(output, kernel, params.stride, params.pad, (height, width), strict=True)
+        for place, k, stride, pad, length in axes:
+            start = place * stride - pad
+            divisor *= max(min(start + k, length + pad) - start, 0)
+            clipped.append(slice(min(max(start, 0), length), min(start + k, length)))
+        windows.append(PoolingWindow(output, clipped[0], clipped[1], divisor))
+    return size, windows
+
+
+def _winners(x: Array, window: PoolingWindow) -> Iterator[tuple[int, int, int, int]]:
+    """Index (n, c, y, x) of the first maximum, in row-major order, of every image and channel in a window."""
+    part = x[:, :, window.rows, window.cols]
+    if part.shape[2] * part.shape[3] == 0:
+        return  # a window that lies wholly beyond the image (stride > kernel) has no winner
+    for n, c in np.ndindex(part.shape[:2]):
+        y, z = np.unravel_index(part[n, c].argmax(), part.shape[2:])
+        yield n, c, window.rows.start + int(y), window.cols.start + int(z)
+
+
+def pooling(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """MAX: the largest value; padding never wins. AVE: sum over the image's cells / `PoolingWindow.divisor` (Caffe).
+
+    A window wholly beyond the image (only possible with stride > kernel, pad = 0) gives -FLT_MAX for MAX and
+    0/0 = NaN for AVE, as in Caffe.
+    """
+    (x,) = inputs
+    size, windows = pooling_windows(params, *x.shape[2:])
+    y = np.full((*x.shape[:2], *size), -float(np.finfo(np.float32).max))
+    for window in windows:
+        p, q = window.output
+        if params.method == "MAX":
+            for n, c, i, j in _winners(x, window):
+                y[n, c, p, q] = x[n, c, i, j]
+        else:
+            total = x[:, :, window.rows, window.cols].sum(axis=(2, 3))
+            y[:, :, p, q] = total / window.divisor if window.divisor else np.nan
+    return [y]
+
+
+# -- local response normalisation ------------------------------------------------------------------------
+
+
+def lrn_windows(params: Any, shape: Sequence[int]) -> Iterator[tuple[Any, list[Any]]]:
+    """Each place k of an LRN layer with the places of its window (itself among them), as indices into (N, C, H, W).
+
+    ``across``: a place is a channel, its window the `size` channels centred at it. ``within``: a place is a pixel,
+    its window the size x size pixels centred at it, of the same channel. Windows are clipped to the blob.
+    """
+    half = params.size // 2
+    _, channels, height, width = shape
+    if params.region == "across":
+        for c in range(channels):
+            window = range(max(c - half, 0), min(c + half + 1, channels))
+            yield np.s_[:, c], [np.s_[:, k] for k in window]
+        return
+    for y, x in np.ndindex(height, width):
+        ys = range(max(y - half, 0), min(y + half + 1, height))
+        xs = range(max(x - half, 0), min(x + half + 1, width))
+        yield np.s_[:, :, y, x], [np.s_[:, :, i, j] for i in ys for j in xs]
+
+
+def lrn_constants(params: Any) -> tuple[float, float, float]:
+    """(k0, a, c) of y_k = x_k (k0 + a S_k)^(-c).
+
+    ``across``: a = alpha / size. ``within``: k0 = 1 and a = alpha / n, where n is the window clipped to the padded
+    image; with padding (size - 1) / 2 and stride 1 no window overhangs the padding, so n = size^2 always (Caffe).
+    """
+    if params.region == "across":
+        return params.k, params.alpha / params.size, params.beta
+    return 1.0, params.alpha / params.size**2, params.beta
+
+
+def lrn(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """y_k = x_k (k0 + a S_k)^(-c), S_k = sum of x_j^2 over the window of k (Caffe; constants in `lrn_constants`)."""
+    (x,) = inputs
+    k0, a, c = lrn_constants(params)
+    y = np.zeros(x.shape)
+    for k, window in lrn_windows(params, x.shape):
+        y[k] = x[k] * (k0 + a * sum(x[j] ** 2 for j in window)) ** -c
+    return [y]
+
+
+def lrn_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """dy_k/dx_j = delta_kj s_k^(-c) - 2 a c x_k x_j s_k^(-c-1), s_k = k0 + a S_k, j in the window of k."""
+    (x,), (g,) = inputs, arriving
+    k0, a, c = lrn_constants(params)
+    out = np.zeros(x.shape)
+    for k, window in lrn_windows(params, x.shape):
+        s = k0 + a * sum(x[j] ** 2 for j in window)
+        out[k] += g[k] * s**-c
+        for j in window:
+            out[j] -= g[k] * 2 * a * c * x[k] * x[j] * s ** (-c - 1)
+    return [out]
+
+
+# -- forward of the other types -----------------------------------------------------------------------------
+
+
+def inner_product(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """y = x W^T + b over everything from `axis` on."""
+    (x,) = inputs
+    outer = x.shape[: params.axis % x.ndim]
+    w = as_float64(weights)
+    y = x.reshape(math.prod(outer), -1) @ w["weight"].T
+    if params.bias:
+        y = y + w["bias"]
+    return [y.reshape(*outer, params.num_output)]
+
+
+def _slope(params: Any, weights: Weights, x: Array) -> Array:
+    """The slope of a PReLU at each value of x: one per channel or one for all."""
+    slope = np.asarray(weights["slope"], dtype=np.float64)
+    return np.broadcast_to(slope, x.shape) if params.channel_shared else along_axis(slope, 1, x.shape)
+
+
+def softmax(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """exp(x - max) / sum along `axis`."""
+    (x,) = inputs
+    e = np.exp(x - x.max(axis=params.axis, keepdims=True))
+    return [e / e.sum(axis=params.axis, keepdims=True)]
+
+
+def _batch_norm_affine(params: Any, weights: Weights, shape: Sequence[int]) -> tuple[Array, Array]:
+    """(a, b) of y = a x + b = (x - mean) / sqrt(variance + epsilon), the stored sums divided by `weight`."""
+    w = as_float64(weights)
+    scale = 0.0 if w["weight"][0] == 0 else 1.0 / w["weight"][0]
+    a = 1.0 / np.sqrt(w["variance"] * scale + params.epsilon)
+    b = -w["mean"] * scale * a
+    if len(shape) == 1:  # a blob without a channel axis has one channel
+        return np.broadcast_to(a, tuple(shape)), np.broadcast_to(b, tuple(shape))
+    return along_axis(a, 1, shape), along_axis(b, 1, shape)
+
+
+def batch_norm(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """(x - mean) / sqrt(variance + epsilon) per channel."""
+    a, b = _batch_norm_affine(params, weights, inputs[0].shape)
+    return [a * inputs[0] + b]
+
+
+def _scale_terms(params: Any, weights: Weights, inputs: list[Array]) -> tuple[Array, Array]:
+    """(factor, bias) of a Scale layer, both of the shape of its first input."""
+    x = inputs[0]
+    factor = inputs[1] if len(inputs) == 2 else np.asarray(weights["scale"], dtype=np.float64)
+    bias = np.asarray(weights["bias"], dtype=np.float64) if params.bias else np.zeros(factor.shape)
+    return along_axis(factor, params.axis, x.shape), along_axis(bias, params.axis, x.shape)
+
+
+def scale(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """x * factor + bias; the factor is learned or the second input."""
+    factor, bias = _scale_terms(params, weights, inputs)
+    return [inputs[0] * factor + bias]
+
+
+def _bias_term(params: Any, weights: Weights, inputs: list[Array]) -> Array:
+    bias = inputs[1] if len(inputs) == 2 else np.asarray(weights["bias"], dtype=np.float64)
+    return along_axis(bias, params.axis, inputs[0].shape)
+
+
+def bias(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """x + bias; the bias is learned or the second input."""
+    return [inputs[0] + _bias_term(params, weights, inputs)]
+
+
+def _coefficients(params: Any, inputs: list[Array]) -> Sequence[float]:
+    return params.coefficients or (1.0,) * len(inputs)
+
+
+def eltwise(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """SUM: sum of coefficient * x. PROD: product. MAX: largest value."""
+    if params.operation == "SUM":
+        return [np.sum([c * x for c, x in zip(_coefficients(params, inputs), inputs, strict=True)], axis=0)]
+    return [np.prod(inputs, axis=0) if params.operation == "PROD" else np.max(inputs, axis=0)]
+
+
+def concat(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """Join along `axis`."""
+    return [np.concatenate(inputs, axis=params.axis)]
+
+
+def slice_(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """Cut along `axis`, at `points` or into `parts` equal parts."""
+    return list(np.split(inputs[0], params.points or params.parts, axis=params.axis))
+
+
+def reshape(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """Flatten and Reshape: the same values in C order in another shape."""
+    return [inputs[0].reshape(params.output_shapes([inputs[0].shape])[0])]
+
+
+LayerForward = Callable[[Any, Weights, list[Array]], list[Array]]
+LayerBackward = Callable[..., list[Array]]
+
+
+def _elementwise(function: Callable[[Any, Array], Array]) -> LayerForward:
+    return lambda params, weights, inputs: [function(params, inputs[0])]
+
+
+FORWARD: dict[str, LayerForward] = {
+    "Convolution": convolution,
+    "InnerProduct": inner_product,
+    "Pooling": pooling,
+    "LRN": lrn,
+    "ReLU": _elementwise(lambda p, x: np.where(x > 0, x, p.negative_slope * x)),
+    "PReLU": lambda p, w, inputs: [np.where(inputs[0] > 0, inputs[0], _slope(p, w, inputs[0]) * inputs[0])],
+    "Sigmoid": _elementwise(lambda p, x: 0.5 * np.tanh(0.5 * x) + 0.5),
+    "TanH": _elementwise(lambda p, x: np.tanh(x)),
+    "AbsVal": _elementwise(lambda p, x: np.abs(x)),
+    "ELU": _elementwise(lambda p, x: np.where(x > 0, x, p.alpha * (np.exp(np.minimum(x, 0)) - 1))),
+    "Power": _elementwise(lambda p, x: (p.shift + p.scale * x) ** p.power),
+    "Dropout": _elementwise(lambda p, x: x),
+    "Softmax": softmax,
+    "BatchNorm": batch_norm,
+    "Scale": scale,
+    "Bias": bias,
+    "Eltwise": eltwise,
+    "Concat": concat,
+    "Slice": slice_,
+    "Flatten": reshape,
+    "Reshape": reshape,
+}
+"""Forward of each layer type by Caffe's name: (params, weights, inputs) -> outputs."""
+
+
+def forward(network: Network, x: Array | Mapping[str, Array]) -> Blobs:
+    """All blobs of a network, by their names in the IR, for an input (or one for each input blob)."""
+    given = x if isinstance(x, Mapping) else {network.input: x}
+    blobs: Blobs = {name: np.asarray(value, dtype=np.float64) for name, value in given.items()}
+    for layer in network.layers:
+        inputs = [blobs[name] for name in layer.inputs]
+        outputs = FORWARD[layer.type](layer.params, layer.weights, inputs)
+        blobs.update(zip(layer.outputs, outputs, strict=False))  # a layer may leave outputs unnamed
+    return blobs
+
+
+# -- gradients ------------------------------------------------------------------------------------------------
+
+
+def convolution_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """dx = W^T g, folded back from columns."""
+    (x,), (g,) = inputs, arriving
+    out = np.zeros(x.shape)
+    for n in range(len(x)):
+        cols = np.zeros((x.shape[1], *params.kernel, *g.shape[2:]))
+        for into, outof, weight, _ in _grouped(params, as_float64(weights)):
+            cols[into] = (weight.T @ g[n, outof].reshape(len(weight), -1)).reshape(cols[into].shape)
+        out[n] = fold(params, cols, *x.shape[2:])
+    return [out]
+
+
+def inner_product_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """dx = g W."""
+    g = arriving[0].reshape(-1, params.num_output)
+    return [(g @ np.asarray(weights["weight"], dtype=np.float64)).reshape(inputs[0].shape)]
+
+
+def pooling_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """MAX: to the first maximum. AVE: g / divisor to each of the image's cells in the window."""
+    (x,), (g,) = inputs, arriving
+    out = np.zeros(x.shape)
+    for window in pooling_windows(params, *x.shape[2:])[1]:
+        p, q = window.output
+        if params.method == "MAX":
+            for n, c, i, j in _winners(x, window):
+                out[n, c, i, j] += g[n, c, p, q]
+        elif window.divisor:
+            out[:, :, window.rows, window.cols] += g[:, :, p : p + 1, q : q + 1] / window.divisor
+    return [out]
+
+
+def softmax_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """dx = y (g - sum of g y along the axis)."""
+    (y,) = softmax(params, weights, inputs)
+    return [y * (arriving[0] - (arriving[0] * y).sum(axis=params.axis, keepdims=True))]
+
+
+def batch_norm_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """dx = g / sqrt(variance + epsilon)."""
+    return [arriving[0] * _batch_norm_affine(params, weights, inputs[0].shape)[0]]
+
+
+def scale_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """dx = g factor; d factor = sum of g x over the broadcast dimensions."""
+    factor, _ = _scale_terms(params, weights, inputs)
+    out = [arriving[0] * factor]
+    if len(inputs) == 2:
+        out.append(sum_along_axis(arriving[0] * inputs[0], params.axis, inputs[1].shape))
+    return out
+
+
+def bias_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """dx = g; d bias = sum of g over the broadcast dimensions."""
+    out = [arriving[0]]
+    if len(inputs) == 2:
+        out.append(sum_along_axis(arriving[0], params.axis, inputs[1].shape))
+    return out
+
+
+def _first_maximum(inputs: list[Array]) -> list[Array]:
+    """1 where an input is the maximum and no earlier one is, else 0."""
+    winner = np.argmax(inputs, axis=0)
+    return [(winner == i).astype(np.float64) for i in range(len(inputs))]
+
+
+def eltwise_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """SUM: coefficient g. PROD: g times the product of the others. MAX: to the first maximum."""
+    (g,) = arriving
+    if params.operation == "SUM":
+        return [c * g for c in _coefficients(params, inputs)]
+    if params.operation == "MAX":
+        return [mask * g for mask in _first_maximum(inputs)]
+    return [g * np.prod([*inputs[:i], *inputs[i + 1 :]], axis=0) for i in range(len(inputs))]
+
+
+def cut(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """What arrives at a Concat, cut back into the parts of its inputs."""
+    ends = np.cumsum([x.shape[params.axis] for x in inputs])[:-1]
+    return list(np.split(arriving[0], ends, axis=params.axis))
+
+
+def join(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """What arrives at the parts of a Slice, joined."""
+    return [np.concatenate(arriving, axis=params.axis)]
+
+
+def reshape_back(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """What arrives, in the shape of the input."""
+    return [arriving[0].reshape(inputs[0].shape)]
+
+
+def _derivative(function: Callable[[Any, Array], Array | float]) -> LayerBackward:
+    """Chain rule of an element-wise function with the given derivative."""
+    return lambda params, weights, inputs, arriving: [arriving[0] * function(params, inputs[0])]
+
+
+def _power_derivative(params: Any, x: Array) -> Array:
+    """power scale (shift + scale x)^(power - 1), and 0 where power scale = 0, as in Caffe."""
+    if params.power * params.scale == 0:
+        return np.zeros(x.shape)
+    return params.power * params.scale * (params.shift + params.scale * x) ** (params.power - 1)
+
+
+def _sigmoid(x: Array) -> Array:
+    return 0.5 * np.tanh(0.5 * x) + 0.5
+
+
+GRADIENT: dict[str, LayerBackward] = {
+    "Convolution": convolution_gradient,
+    "InnerProduct": inner_product_gradient,
+    "Pooling": pooling_gradient,
+    "LRN": lrn_gradient,
+    "ReLU": _derivative(lambda p, x: np.where(x > 0, 1.0, p.negative_slope)),
+    "PReLU": lambda p, w, inputs, g: [g[0] * np.where(inputs[0] > 0, 1.0, _slope(p, w, inputs[0]))],
+    "Sigmoid": _derivative(lambda p, x: _sigmoid(x) * (1 - _sigmoid(x))),
+    "TanH": _derivative(lambda p, x: 1 - np.tanh(x) ** 2),
+    "AbsVal": _derivative(lambda p, x: np.sign(x)),
+    "ELU": _derivative(lambda p, x: np.where(x > 0, 1.0, p.alpha * np.exp(np.minimum(x, 0)))),
+    "Power": _derivative(_power_derivative),
+    "Dropout": _derivative(lambda p, x: 1.0),
+    "Softmax": softmax_gradient,
+    "BatchNorm": batch_norm_gradient,
+    "Scale": scale_gradient,
+    "Bias": bias_gradient,
+    "Eltwise": eltwise_gradient,
+    "Concat": cut,
+    "Slice": join,
+    "Flatten": reshape_back,
+    "Reshape": reshape_back,
+}
+"""True derivative of each layer type: (params, weights, inputs, gradients of outputs) -> gradients of inputs."""
+
+
+def walk_back(network: Network, blobs: Blobs, start: Mapping[str, Array], step: LayerBackward) -> Blobs:
+    """Go through the layers backwards from given values at some blobs.
+
+    `step(layer, inputs, arriving)` gives what a layer sends to each of its inputs. A blob with several readers
+    receives the sum. Returns what arrived at every blob that anything arrived at.
+    """
+    arrived: Blobs = {name: np.array(value, dtype=np.float64) for name, value in start.items()}
+    for layer in reversed(network.layers):
+        if not any(name in arrived for name in layer.outputs):
+            continue
+        inputs = [blobs[name] for name in layer.inputs]
+        arriving = [arrived.get(name, np.zeros(blobs[name].shape)) for name in layer.outputs]
+        for name, value in zip(layer.inputs, step(layer, inputs, arriving), strict=True):
+            arrived[name] = arrived[name] + value if name in arrived else value
+    return arrived
+
+
+def gradient(network: Network, blobs: Blobs, start: Mapping[str, Array]) -> Blobs:
+    """Gradient of sum(start * blob) with respect to every blob below; `start` names the blobs it begins at."""
+
+    def step(layer: Layer, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+        return GRADIENT[layer.type](layer.params, layer.weights, inputs, arriving)
+
+    return walk_back(network, blobs, start, step)
+
+
+# -- relevance: rules for a linear layer z = W x + b, relevance R of z (W is (M_out, M_in)) ------------------------
+
+
+def epsilon_rule(x: Array, W: Array, b: Array, R: Array, epsilon: float = 0.0) -> Array:
+    """R_i = x_i sum_j w_ji R_j / (z_j + epsilon sign z_j), sign 0 = +1; dropped where that is 0 (PLOS ONE, eq. 58)."""
+    z = W @ x + b
+    return x * (W.T @ divide(R, stabilised(z, epsilon)))
+
+
+def alphabeta_rule(x: Array, W: Array, b: Array, R: Array, beta: float = 1.0) -> Array:
+    """R_i = sum_j ((1 + beta) z_ji+ / (sum z_j+ + b_j+) - beta z_ji- / (sum z_j- + b_j-)) R_j (PLOS ONE, eq. 60).
+
+    z_ji = w_ji x_i; alpha = 1 + beta, beta >= 0 (the toolbox's convention). Zero denominators drop their term.
+    """
+    z_plus, z_minus = positive(W * x), negative(W * x)
+    s_plus = divide(R, z_plus.sum(axis=1) + positive(b))
+    s_minus = divide(R, z_minus.sum(axis=1) + negative(b))
+    return (1 + beta) * (s_plus @ z_plus) - beta * (s_minus @ z_minus)
+
+
+def zplus_rule(x: Array, W: Array, b: Array, R: Array) -> Array:
+    """R_i = sum_j z_ji+ / (sum z_j+ + b_j+) R_j (DTD): `alphabeta_rule` with beta = 0."""
+    z_plus = positive(W * x)
+    return divide(R, z_plus.sum(axis=1) + positive(b)) @ z_plus
+
+
+def gamma_rule(x: Array, W: Array, b: Array, R: Array, gamma: float = 0.25) -> Array:
+    """R_i = sum_j x_i (w_ji + gamma w_ji+) / (sum_i x_i (w_ji + gamma w_ji+) + b_j + gamma b_j+) R_j (overview).
+
+    Meant for x >= 0.
+    """
+    terms = x * (W + gamma * positive(W))
+    return divide(R, terms.sum(axis=1) + b + gamma * positive(b)) @ terms
+
+
+def generalized_gamma_rule(x: Array, W: Array, b: Array, R: Array, gamma: float = 0.25) -> Array:
+    """Gamma rule for inputs of any sign (Andeol et al. 2021; zennit's Gamma).
+
+    z_ji = w_ji x_i. Where z_j > 0 the terms are z_ji + gamma z_ji+, where z_j < 0 they are z_ji + gamma z_ji-; the
+    bias is treated alike and takes part in the denominator; where z_j = 0 the term is dropped. For x >= 0 and
+    z_j > 0 this is `gamma_rule`.
+    """
+    z, terms = W @ x + b, W * x
+    up, down = terms + gamma * positive(terms), terms + gamma * negative(terms)
+    s_up = np.where(z > 0, divide(R, up.sum(axis=1) + b + gamma * positive(b)), 0.0)
+    s_down = np.where(z < 0, divide(R, down.sum(axis=1) + b + gamma * negative(b)), 0.0)
+    return s_up @ up + s_down @ down
+
+
+def zbox_rule(x: Array, W: Array, b: Array, R: Array, *, low: Array | float, high: Array | float) -> Array:
+    """z^B rule for x in [low, high]: terms z_ji - low_i w_ji+ - high_i w_ji-, over their sum (DTD); no bias."""
+    terms = W * x - positive(W) * low - negative(W) * high
+    return divide(R, terms.sum(axis=1)) @ terms
+
+
+def wsquare_rule(x: Array, W: Array, b: Array, R: Array) -> Array:
+    """w^2 rule: R_i = sum_j w_ji^2 / (sum_i w_ji^2) R_j (DTD); neither x nor bias enters."""
+    return divide(R, (W**2).sum(axis=1)) @ W**2
+
+
+def flat_rule(x: Array, W: Array, b: Array, R: Array, connected: Array) -> Array:
+    """Flat rule: R_j in equal shares to all inputs of j; `connected` is W with a 1 for every weight."""
+    return divide(R, connected.sum(axis=1)) @ connected
+
+
+def lin_rule(x: Array, W: Array, b: Array, R: Array) -> Array:
+    """Transposed product W^T R: the gradient."""
+    return W.T @ R
+
+
+def norm_rule(x: Array, W: Array, b: Array, R: Array, epsilon: float = 1e-6) -> Array:
+    """zennit's Norm: the epsilon rule with a fixed small epsilon."""
+    return epsilon_rule(x, W, b, R, epsilon)
+
+
+def pass_rule(x: Array, W: Array, b: Array, R: Array) -> Array:
+    """zennit's Pass: relevance unchanged; for layers with as many outputs as inputs."""
+    if R.shape != x.shape:
+        raise ValueError(f"cannot pass {R.size} relevances on to {x.size} inputs")
+    return R
+
+
+RULES: dict[str, Callable[..., Array]] = {
+    "epsilon": epsilon_rule,
+    "alphabeta": alphabeta_rule,
+    "zplus": zplus_rule,
+    "gamma": gamma_rule,
+    "generalized_gamma": generalized_gamma_rule,
+    "zbox": zbox_rule,
+    "wsquare": wsquare_rule,
+    "flat": flat_rule,
+    "lin": lin_rule,
+    "norm": norm_rule,
+    "pass": pass_rule,
+}
+"""Rules for one sample of a linear layer: (x, W, b, R, **options) -> relevance of x."""
+
+
+def linear_relevance(
+    params: Any,
+    weights: Weights,
+    inputs: list[Array],
+    arriving: list[Array],
+    *,
+    rule: str = "epsilon",
+    padding: bool = True,
+    **options: Any,
+) -> list[Array]:
+    """Relevance of a Convolution or InnerProduct by one of `RULES`.
+
+    Parameters
+    ----------
+    rule
+        Name in `RULES`.
+    padding
+        Whether padding positions count as inputs (of value 0) whose share of relevance is lost. It matters to flat,
+        w^2 and z^B only; the others give a 0 its share 0. zennit does not count them.
+    options
+        The rule's options. For zbox: `low` and `high` broadcast to the input blob, and hold in the image only; in the
+        padding the value is known to be 0, so the box is [pad_low, pad_high] = [0, 0] unless these are given.
+    """
+    (x,), (R,) = inputs, arriving
+    padded = padding and rule != "pass" and params.type == "Convolution"
+    pads = {"low": options.pop("pad_low", 0.0), "high": options.pop("pad_high", 0.0)}
+
+    def samples(blob: Array, fill: float = 0.0) -> Array:
+        """One flattened sample per row, with the padding where it counts."""
+        if params.type == "InnerProduct":
+            return blob.reshape(math.prod(x.shape[: params.axis % x.ndim]), -1)
+        return np.array([(pad_image(params, image, fill) if padded else image).ravel() for image in blob])
+
+    def unpadded(row: Array) -> Array:
+        if not padded:
+            return row
+        (ph, pw), (channels, height, width) = params.pad, x.shape[1:]
+        return row.reshape(channels, height + 2 * ph, width + 2 * pw)[:, ph : ph + height, pw : pw + width].ravel()
+
+    W = dense_matrix(params, weights, x.shape, padded)
+    b = dense_bias(params, weights, x.shape)
+    if rule == "flat":
+        ones = {"weight": np.ones(np.shape(weights["weight"]))}
+        options["connected"] = dense_matrix(params, ones, x.shape, padded)
+    rows = samples(x)
+    bounds: dict[str, Array] = {
+        key: samples(np.broadcast_to(np.asarray(options.pop(key), dtype=np.float64), x.shape), pads[key])
+        for key in ("low", "high")
+        if key in options
+    }
+    out = []
+    for i, (row, r) in enumerate(zip(rows, R.reshape(len(rows), -1), strict=True)):
+        out.append(unpadded(RULES[rule](row, W, b, r, **options, **{key: bound[i] for key, bound in bounds.items()})))
+    return [np.array(out).reshape(x.shape)]
+
+
+# -- relevance: the other layer types ---------------------------------------------------------------------
+
+
+def pooling_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], epsilon: float = 0.0
+) -> list[Array]:
+    """MAX: winner takes all, the first maximum in row-major order. AVE: z-rule with the mean's weights.
+
+    AVE: R_i = sum over windows of (x_i / d) R / (y + epsilon sign(y)), y = sum of the window / d; with epsilon = 0 this
+    is x_i / (sum of the window), and a window whose sum is 0 drops. epsilon = 1e-6 is zennit's Norm.
+    """
+    (x,), (R,) = inputs, arriving
+    if params.method == "MAX":
+        return pooling_gradient(params, weights, inputs, arriving)
+    out = np.zeros(x.shape)
+    for window in pooling_windows(params, *x.shape[2:])[1]:
+        p, q = window.output
+        if window.divisor:
+            terms = x[:, :, window.rows, window.cols] / window.divisor
+            y = terms.sum(axis=(2, 3), keepdims=True)
+            out[:, :, window.rows, window.cols] += terms * divide(R[:, :, p : p + 1, q : q + 1], stabilised(y, epsilon))
+    return [out]
+
+
+def lrn_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], mode: str = "taylor"
+) -> list[Array]:
+    """Relevance of an LRN layer (ICANN; toolbox, section 4).
+
+    The first-order expansion of y_k has the terms t_kk = x_k (k0 + a x_k^2)^(-c) and
+    t_kj = -2 a c x_k x_j^2 (k0 + a S_k)^(-c-1) for the neighbours j.
+
+    ``taylor``: R_j = sum_k t_kj / (sum_i t_ki) R_k, dropped where that sum is exactly 0.
+    ``toolbox``: R_j = sum_k t_kj R_k, across channels only. ``identity``: R_j = R_j.
+    """
+    (x,), (R,) = inputs, arriving
+    if mode == "identity":
+        return [R]
+    if mode not in ("taylor", "toolbox") or (mode == "toolbox" and params.region != "across"):
+        raise ValueError(f"LRN relevance '{mode}' is not defined for region '{params.region}'")
+    k0, a, c = lrn_constants(params)
+    out = np.zeros(x.shape)
+    for k, window in lrn_windows(params, x.shape):
+        s = k0 + a * sum(x[j] ** 2 for j in window)
+        terms = [
+            x[k] * (k0 + a * x[k] ** 2) ** -c if j == k else -2 * a * c * x[k] * x[j] ** 2 * s ** (-c - 1)
+            for j in window
+        ]
+        share = divide(R[k], np.sum(terms, axis=0)) if mode == "taylor" else R[k]
+        for j, term in zip(window, terms, strict=True):
+            out[j] += term * share
+    return [out]
+
+
+def pass_through(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """Relevance unchanged: element-wise layers."""
+    return [arriving[0]]
+
+
+def eltwise_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], epsilon: float = 0.0
+) -> list[Array]:
+    """SUM: epsilon rule on the terms coefficient * x. PROD: equal shares. MAX: winner takes all, the first maximum."""
+    (R,) = arriving
+    if params.operation == "PROD":
+        return [R / len(inputs) for _ in inputs]
+    if params.operation == "MAX":
+        return [mask * R for mask in _first_maximum(inputs)]
+    terms = [c * x for c, x in zip(_coefficients(params, inputs), inputs, strict=True)]
+    share = divide(R, stabilised(np.sum(terms, axis=0), epsilon))
+    return [term * share for term in terms]
+
+
+def batch_norm_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], epsilon: float = 0.0
+) -> list[Array]:
+    """Epsilon rule on y = a x + b: R a x / (y + epsilon sign(y)); the share of b is lost."""
+    a, b = _batch_norm_affine(params, weights, inputs[0].shape)
+    term = a * inputs[0]
+    return [term * divide(arriving[0], stabilised(term + b, epsilon))]
+
+
+def scale_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], epsilon: float = 0.0
+) -> list[Array]:
+    """One input: epsilon rule on y = a x + b, the share of b is lost.
+
+    Two inputs: a product, so the two factors take equal shares (of what the epsilon rule leaves to the product
+    where there is a bias; of all of R where there is none); the second sums its share over the broadcast dimensions.
+    """
+    factor, bias = _scale_terms(params, weights, inputs)
+    term = inputs[0] * factor
+    share = term * divide(arriving[0], stabilised(term + bias, epsilon))
+    if len(inputs) == 1:
+        return [share]
+    half = 0.5 * (share if params.bias else arriving[0])
+    return [half, sum_along_axis(half, params.axis, inputs[1].shape)]
+
+
+def bias_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], epsilon: float = 0.0
+) -> list[Array]:
+    """Epsilon rule on y = x + b; the share of b is lost, or belongs to the second input where there is one."""
+    bias = _bias_term(params, weights, inputs)
+    share = divide(arriving[0], stabilised(inputs[0] + bias, epsilon))
+    out = [inputs[0] * share]
+    if len(inputs) == 2:
+        out.append(sum_along_axis(bias * share, params.axis, inputs[1].shape))
+    return out
+
+
+RELEVANCE: dict[str, LayerBackward] = {
+    "Convolution": linear_relevance,
+    "InnerProduct": linear_relevance,
+    "Pooling": pooling_relevance,
+    "LRN": lrn_relevance,
+    "ReLU": pass_through,
+    "PReLU": pass_through,
+    "Sigmoid": pass_through,
+    "TanH": pass_through,
+    "AbsVal": pass_through,
+    "ELU": pass_through,
+    "Power": pass_through,
+    "Dropout": pass_through,
+    "Softmax": pass_through,
+    "BatchNorm": batch_norm_relevance,
+    "Scale": scale_relevance,
+    "Bias": bias_relevance,
+    "Eltwise": eltwise_relevance,
+    "Concat": cut,
+    "Slice": join,
+    "Flatten": reshape_back,
+    "Reshape": reshape_back,
+}
+"""Relevance of each layer type: (params, weights, inputs, relevance of the outputs, **options) -> of the inputs.
+
+No paper gives a rule for Softmax, since explanations start below it; here it passes like an activation.
+"""
+
+
+def relevance(
+    network: Network,
+    blobs: Blobs,
+    start: Mapping[str, Array],
+    options: Callable[[Layer], Mapping[str, Any]] = lambda layer: {},
+) -> Blobs:
+    """Relevance of every blob below the blobs of `start`; `options(layer)` gives the options of its `RELEVANCE`."""
+
+    def step(layer: Layer, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+        return RELEVANCE[layer.type](layer.params, layer.weights, inputs, arriving, **options(layer))
+
+    return walk_back(network, blobs, start, step)
+
+
+# -- the authors' implementation ----------------------------------------------------------------------------
+
+
+class ToolboxError(ValueError):
+    """The authors' implementation stops here, or its result is undefined."""
+
+
+TOOLBOX_DEFAULTS: dict[str, Any] = {
+    "relpropformulatype": 100,
+    "epsstab": 1.0,
+    "alphabeta_beta": 1.0,
+    "lastlayerindex": -2,
+    "firstlayerindex": 0,
+    "auxiliaryvariable_maxlayerindexforflatdistinconv": 0,
+    "codeexectype": 0,
+    "biastreatmenttype": 0,
+    "lrn_backward_type": 1,
+    "maxpoolingtoavgpoolinginbackwardpass": 0,
+    "has_init_relevance": 0,
+    "relevance_for_init": 1.0,
+}
+"""Options as the shipped configuration and the demonstrators set them."""
+
+_BY_POSITION = {
+    # formula: (rule up to layer index AUX or None, rule of Convolution, rule of InnerProduct)
+    0: (None, "eps", "eps"),
+    2: (None, "ab", "ab"),
+    54: ("flat", "eps", "eps"),
+    56: ("wsq", "eps", "eps"),
+    58: ("flat", "ab", "ab"),
+    60: ("wsq", "ab", "ab"),
+    100: (None, "ab", "eps"),
+    102: ("flat", "ab", "eps"),
+    104: ("wsq", "ab", "eps"),
+    114: ("ab", "eps", "eps"),
+}
+_FIXED_BETA = (6, 8, 18, 22)
+_DECONVOLUTION, _GUIDED, _GRADIENT, _SENSITIVITY = 26, 166, 11, 99
+_FORMULAS = (*_BY_POSITION, *_FIXED_BETA, _DECONVOLUTION, _GUIDED, _GRADIENT, _SENSITIVITY)
+_PASSING = ("Sigmoid", "TanH", "AbsVal", "Power", "PReLU")
+
+
+@dataclass(frozen=True)
+class ToolboxStep:
+    """One layer of the net as Caffe instantiates it: a layer of the IR, or a Split behind a blob with many readers."""
+
+    name: str
+    type: str
+    layer: Layer | None
+    blobs: tuple[str, ...]  # what it writes; for a Split, the blob that it copies
+
+
+def toolbox_layers(network: Network) -> list[ToolboxStep]:
+    """The instantiated net: a Split directly behind each value that is read twice or more; the input is no layer."""
+    readers = network.consumers
+
+    def split(blob: str, writer: str, index: int) -> list[ToolboxStep]:
+        if len(readers[blob]) < 2:
+            return []
+        return [ToolboxStep(f"{network.caffe_name(blob)}_{writer}_{index}_split", "Split", None, (blob,))]
+
+    steps = []
+    for i, blob in enumerate(network.inputs):
+        steps += split(blob, "input", i)
+    for layer in network.layers:
+        steps.append(ToolboxStep(layer.name, layer.type, layer, layer.outputs))
+        for i, blob in enumerate(layer.outputs):
+            steps += split(blob, layer.name, i)
+    return steps
+
+
+def toolbox_relevance(
+    network: Network,
+    blobs: Blobs,
+    classes: Sequence[int] | Sequence[Sequence[int]],
+    options: Mapping[str, Any],
+    imagemean: Array | None = None,
+) -> Blobs:
+    """Relevance as the LRP Toolbox's Caffe implementation computes it (``lrp_toolbox.md``), in float64.
+
+    Parameters
+    ----------
+    network, blobs
+        The net and the result of `forward`.
+    classes
+        Target classes: those of the only image, or one per image of a batch, or a list for each image.
+    options
+        Named as in the toolbox and the golden files; missing ones are `TOOLBOX_DEFAULTS`, unknown ones are ignored.
+    imagemean
+        Mean image (C, H, W), needed by formulas 6, 8, 18.
+
+    Returns
+    -------
+    dict
+        What arrived at each visited blob, by its IR name (formula 99: at the input, the norm over channels).
+
+    Raises
+    ------
+    ToolboxError
+        Where the reference is fatal or crashes.
+
+    Deliberate differences (section 9 of the reference text): Dropout with a separate output passes relevance on; a
+    Softmax inside the visited range sends its probabilities only if it is the layer where the pass begins, and
+    otherwise nothing; z^B without a mean is an error, not garbage; blobs that the pass does not reach are absent.
+    """
+    settings = {**TOOLBOX_DEFAULTS, **options}
+    for key in ("epsstab", "alphabeta_beta", "relevance_for_init"):  # 32-bit numbers even where the scalars are 64-bit
+        settings[key] = float(np.float32(settings[key]))
+    formula = settings["relpropformulatype"]
+    steps = toolbox_layers(network)
+    first, last = _toolbox_range(steps, settings)
+    arrived = {steps[last].blobs[0]: _toolbox_start(network, blobs, steps[last].blobs[0], classes, settings)}
+    for index in range(last, first - 1, -1):
+        layer = steps[index].layer
+        if layer is None:  # a Split sums its outputs, which `arrived` does at once
+            continue
+        inputs = [blobs[name] for name in layer.inputs]
+        arriving = [arrived.get(name, np.zeros(blobs[name].shape)) for name in layer.outputs]
+        if formula in (_GRADIENT, _SENSITIVITY):
+            sent = GRADIENT[layer.type](layer.params, layer.weights, inputs, arriving)
+        elif layer.type == "Softmax":
+            sent = [blobs[layer.outputs[0]] if index == last else np.zeros(inputs[0].shape)]
+        elif layer.type == "ReLU":
+            in_place = network.caffe_name(layer.inputs[0]) == network.caffe_name(layer.outputs[0])
+            alone = len(network.consumers[layer.inputs[0]]) == 1
+            mask = blobs[layer.outputs[0]] if in_place and alone else inputs[0]
+            sent = [_toolbox_relu(formula, mask, arriving[0])]
+        else:
+            sent = _toolbox_layer(layer, index, inputs, arriving, settings=settings, imagemean=imagemean)
+        for name, value in zip(layer.inputs, sent, strict=True):
+            arrived[name] = arrived[name] + value if name in arrived else value
+    if formula == _SENSITIVITY and network.input in arrived:
+        norm = np.sqrt((arrived[network.input] ** 2).sum(axis=1, keepdims=True))
+        arrived[network.input] = np.broadcast_to(norm, arrived[network.input].shape).copy()
+    return arrived
+
+
+def _toolbox_range(steps: list[ToolboxStep], settings: Mapping[str, Any]) -> tuple[int, int]:
+    """(firstlayerindex, lastlayerindex) with the codes -1 (below the lowest Softmax), -2 (highest InnerProduct)."""
+    formula, first, last = (settings[key] for key in ("relpropformulatype", "firstlayerindex", "lastlayerindex"))
+    if formula not in _FORMULAS:
+        raise ToolboxError(f"relpropformulatype {formula} does not exist")
+    aux = settings["auxiliaryvariable_maxlayerindexforflatdistinconv"]
+    if formula in _BY_POSITION and _BY_POSITION[formula][0] is not None and aux < 0:
+        raise ToolboxError(f"formula {formula} needs auxiliaryvariable_maxlayerindexforflatdistinconv >= 0")
+    if last == -1:
+        last = min((i for i, step in enumerate(steps) if step.type == "Softmax"), default=0) - 1
+    elif last == -2:
+        last = max((i for i, step in enumerate(steps) if step.type == "InnerProduct"), default=-1)
+    if first < 0 or first >= last or last >= len(steps):
+        raise ToolboxError(f"there is no pass from layer {last} down to layer {first}")
+    return first, last
+
+
+def _toolbox_start(
+    network: Network, blobs: Blobs, blob: str, classes: Sequence[Any], settings: Mapping[str, Any]
+) -> Array:
+    """R_c = score of class c, read from the blob's memory after the forward pass (behind in-place layers), else 0."""
+    memory = blob
+    while True:  # follow the layers that overwrite this value
+        readers = network.consumers[memory]
+        if len(readers) != 1 or network.caffe_name(readers[0].outputs[0]) != network.caffe_name(memory):
+            break
+        memory = readers[0].outputs[0]
+    scores = blobs[memory].reshape(len(blobs[memory]), -1)
+    if all(isinstance(entry, Sequence) for entry in classes):
+        per_image = [list(entry) for entry in classes]
+    else:
+        per_image = [list(classes)] if len(scores) == 1 else [[c] for c in classes]
+    start = np.zeros(scores.shape)
+    for n, chosen in enumerate(per_image):
+        for c in chosen:
+            if not 0 <= c < scores.shape[1]:
+                raise ToolboxError(f"class {c} does not exist among {scores.shape[1]} outputs")
+            fixed = settings["has_init_relevance"] and len(scores) == 1  # the batched entry point ignores it
+            start[n, c] = settings["relevance_for_init"] if fixed else scores[n, c]
+    return start.reshape(blobs[blob].shape)
+
+
+def _toolbox_relu(formula: int, mask: Array, R: Array) -> Array:
+    """Pass; 26: positive part; 166: positive part, and 0 where the ReLU's input is not positive."""
+    if formula == _DECONVOLUTION:
+        return positive(R)
+    if formula == _GUIDED:
+        return np.where(mask > 0, positive(R), 0.0)
+    return R
+
+
+def _toolbox_layer(
+    layer: Layer,
+    index: int,
+    inputs: list[Array],
+    arriving: list[Array],
+    *,
+    settings: Mapping[str, Any],
+    imagemean: Array | None,
+) -> list[Array]:
+    params: Any = layer.params
+    formula = settings["relpropformulatype"]
+    if settings["codeexectype"] == 1:
+        _toolbox_check_code_path(layer, formula)
+    if layer.type in ("Convolution", "InnerProduct"):
+        return [_toolbox_linear(layer, index, inputs[0], arriving[0], settings=settings, imagemean=imagemean)]
+    if layer.type == "Pooling":
+        return [_toolbox_pooling(layer, inputs, arriving, settings)]
+    if layer.type == "LRN":
+        mode = {0: "identity", -1: "identity", 1: "toolbox"}.get(settings["lrn_backward_type"])
+        if mode is None or (mode == "toolbox" and params.region != "across"):
+            raise ToolboxError(f"{layer}: lrn_backward_type {settings['lrn_backward_type']} stops here")
+        return lrn_relevance(layer.params, layer.weights, inputs, arriving, mode=mode)
+    if layer.type == "Concat":
+        return cut(layer.params, layer.weights, inputs, arriving)
+    if layer.type == "Dropout" or (layer.type in _PASSING and formula in (0, 2)):
+        return arriving
+    raise ToolboxError(f"{layer}: no relevance under formula {formula}")
+
+
+def _toolbox_pooling(layer: Layer, inputs: list[Array], arriving: list[Array], settings: Mapping[str, Any]) -> Array:
+    """MAX: to the winner. AVE, and MAX on request: R x_i / S, or + x_i (without R) where |S| < 1e-6."""
+    params: Any = layer.params
+    if params.method == "MAX" and not settings["maxpoolingtoavgpoolinginbackwardpass"]:
+        return pooling_gradient(params, layer.weights, inputs, arriving)[0]
+    (x,), (R,) = inputs, arriving
+    out = np.zeros(x.shape)
+    for window in pooling_windows(params, *x.shape[2:])[1]:
+        p, q = window.output
+        part = x[:, :, window.rows, window.cols]
+        S = part.sum(axis=(2, 3), keepdims=True)
+        small = np.abs(S) < 1e-6
+        factor = np.where(small, 1.0, R[:, :, p : p + 1, q : q + 1] / np.where(small, 1.0, S))
+        out[:, :, window.rows, window.cols] += part * factor
+    return out
+
+
+def _toolbox_rule(layer: Layer, index: int, settings: Mapping[str, Any]) -> tuple[str, float]:
+    """(rule, beta) of a weighted layer: the table of section 2."""
+    formula, beta = settings["relpropformulatype"], settings["alphabeta_beta"]
+    is_convolution = layer.type == "Convolution"
+    if formula in (_DECONVOLUTION, _GUIDED):
+        return "lin", beta
+    if formula in _FIXED_BETA:
+        fixed = ("ab", 0.0 if index > 15 else 1.0)  # 15 is CaffeNet's fc6
+        if not is_convolution:
+            return fixed
+        if index == settings["firstlayerindex"] and formula != 22:
+            return "zB", beta
+        return {6: ("ab", beta), 8: ("eps", beta), 18: fixed, 22: fixed}[formula]
+    low, of_convolution, of_inner_product = _BY_POSITION[formula]
+    if low is not None and index <= settings["auxiliaryvariable_maxlayerindexforflatdistinconv"]:
+        return low, beta
+    return of_convolution if is_convolution else of_inner_product, beta
+
+
+def _toolbox_linear(
+    layer: Layer, index: int, x: Array, R: Array, *, settings: Mapping[str, Any], imagemean: Array | None
+) -> Array:
+    """Relevance of a Convolution or InnerProduct: each rule of section 3 on columns X (K, P), W (M, K), R (M, P)."""
+    params: Any = layer.params
+    weights = as_float64(layer.weights)
+    rule, beta = _toolbox_rule(layer, index, settings)
+    if beta < 0 and (rule in ("ab", "zB") or (rule == "wsq" and layer.type == "Convolution")):
+        raise ToolboxError(f"{layer}: alphabeta_beta {beta} is negative")
+    if rule == "zB" and imagemean is None:
+        raise ToolboxError(f"{layer}: z^B needs the mean image")
+    if rule == "ab" and _toolbox_spreads_bias(layer, settings):
+        rule = "ab, bias spread"
+    if layer.type == "InnerProduct":
+        outer = math.prod(x.shape[: params.axis % x.ndim])
+        W = weights["weight"]
+        X, b, r = x.reshape(outer, -1).T, weights.get("bias", np.zeros(len(W))), R.reshape(outer, -1).T
+        sent = _toolbox_columns(rule, X, W, b, r, beta=beta, eps=settings["epsstab"], flat=W.shape[1])
+        return sent.T.reshape(x.shape)
+
+    if params.dilation != (1, 1):
+        raise ToolboxError(f"{layer}: dilation is unknown to this Caffe")
+    groups = _grouped(params, weights)
+    low = columns(params, np.asarray(imagemean, dtype=np.float64)) if rule == "zB" else None
+    out = np.zeros(x.shape)
+    for n, image in enumerate(x):
+        cols = columns(params, image)
+        folded = np.zeros(cols.shape)
+        for into, outof, W, own_bias in groups:
+            b = groups[0][3] if rule.startswith("ab") else own_bias  # a bug of the reference: the bias of group 0
+            X, r = cols[into].reshape(W.shape[1], -1), R[n, outof].reshape(len(W), -1)
+            if low is not None:
+                L = low[into].reshape(X.shape)
+                sent = _toolbox_zbox(X, W, b, r, L=L, H=255.0 - L)  # so in the padding L = 0, H = 255
+            else:
+                flat = math.prod(params.kernel)  # not the number of inputs: each channel gets the whole relevance
+                sent = _toolbox_columns(rule, X, W, b, r, beta=beta, eps=settings["epsstab"], flat=flat)
+            folded[into] = sent.reshape(folded[into].shape)
+        out[n] = fold(params, folded, *x.shape[2:])
+    return out
+
+
+def _toolbox_columns(rule: str, X: Array, W: Array, b: Array, R: Array, *, beta: float, eps: float, flat: int) -> Array:
+    """One rule of section 3 but z^B on columns: X (K, P), W (M, K), b (M,), R (M, P) -> (K, P)."""
+    if rule == "eps":
+        return _toolbox_eps(X, W, b, R, eps)
+    if rule == "ab":
+        return _toolbox_ab(X, W, b, R, beta)
+    if rule == "ab, bias spread":
+        return _toolbox_ab_spread(X, W, b, R, beta)
+    if rule == "flat":
+        return np.broadcast_to(R.sum(axis=0) / flat, X.shape)
+    if rule == "wsq":
+        return (W**2).T @ divide(R, np.broadcast_to((W**2).sum(axis=1)[:, None], R.shape))
+    return W.T @ R  # lin
+
+
+def _toolbox_spreads_bias(layer: Layer, settings: Mapping[str, Any]) -> bool:
+    """Whether biastreatmenttype 1 acts in the alpha-beta rule, which only its slow code path can do."""
+    params: Any = layer.params
+    spread = settings["biastreatmenttype"] == 1 and params.bias
+    if spread and not (settings["codeexectype"] == 1 and settings["relpropformulatype"] in (2, 100)):
+        raise ToolboxError(f"{layer}: biastreatmenttype 1 works with codeexectype 1 under formula 2 (100) only")
+    return spread
+
+
+def _toolbox_check_code_path(layer: Layer, formula: int) -> None:
+    """Raise where codeexectype 1 stops the reference."""
+    stops = {"Convolution": (0, 26, 166), "InnerProduct": (0, 26, 166, 100), "Pooling": _FORMULAS}
+    if formula in stops.get(layer.type, ()):
+        raise ToolboxError(f"{layer}: formula {formula} has no codeexectype 1")
+
+
+def _toolbox_eps(X: Array, W: Array, b: Array, R: Array, eps: float) -> Array:
+    """s = R / (z +- eps) by the sign of z, and s = R where z = 0; R_i = x_i sum_j w_ji s_j."""
+    Z = W @ X + b[:, None]
+    zero = Z == 0
+    return X * (W.T @ np.where(zero, R, R / np.where(zero, 1.0, stabilised(Z, eps))))
+
+
+def _toolbox_alpha(beta: float) -> float:
+    """alpha = 1 + beta, rounded to float32 as beta is."""
+    return float(np.float32(1) + np.float32(beta))
+
+
+def _toolbox_ab(X: Array, W: Array, b: Array, R: Array, beta: float) -> Array:
+    """`alphabeta_rule` on columns; (w x)+ = w+ x+ + w- x-, (w x)- = w+ x- + w- x+."""
+    Wp, Wn, Xp, Xn = positive(W), negative(W), positive(X), negative(X)
+    Sp = divide(R, Wp @ Xp + Wn @ Xn + positive(b)[:, None])
+    Sn = divide(R, Wp @ Xn + Wn @ Xp + negative(b)[:, None])
+    plus = Xp * (Wp.T @ Sp) + Xn * (Wn.T @ Sp)
+    minus = Xn * (Wp.T @ Sn) + Xp * (Wn.T @ Sn)
+    return _toolbox_alpha(beta) * plus - beta * minus
+
+
+def _toolbox_ab_spread(X: Array, W: Array, b: Array, R: Array, beta: float) -> Array:
+    """biastreatmenttype 1: w_ji x_i is replaced by w_ji x_i + b_j / K everywhere, padding included."""
+    terms = W[:, :, None] * X[None] + (b / W.shape[1])[:, None, None]
+    Sp = divide(R, positive(terms).sum(axis=1))
+    Sn = divide(R, negative(terms).sum(axis=1))
+    plus, minus = (positive(terms) * Sp[:, None]).sum(axis=0), (negative(terms) * Sn[:, None]).sum(axis=0)
+    return _toolbox_alpha(beta) * plus - beta * minus
+
+
+def _toolbox_zbox(X: Array, W: Array, b: Array, R: Array, *, L: Array, H: Array) -> Array:
+    """N = sum(w x + w+ L - w- H) + b+, q = R / N (R where |N| <= 1e-12), R_i = x W^T q + L W+^T q - H W-^T q."""
+    Wp, Wn = positive(W), negative(W)
+    N = W @ X + Wp @ L - Wn @ H + positive(b)[:, None]
+    tiny = np.abs(N) <= 1e-12
+    q = np.where(tiny, R, R / np.where(tiny, 1.0, N))
+    return X * (W.T @ q) + L * (Wp.T @ q) - H * (Wn.T @ q)

@@ -1,0 +1,714 @@
+"""Loading: real models against an independent reader, training nets, and what is told when something is wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_caffe_oracle import read_with_oracle
+
+from caffe2lrp.converters import caffe
+from caffe2lrp.converters.caffe.message import Message, new
+from caffe2lrp.converters.caffe.wire import write_wire
+from caffe2lrp.errors import Caffe2LrpError, FileFormatError, ModelError, OptionError
+from caffe2lrp.ir import Network
+from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.pooling import Pooling
+
+# prototxt, weights, number of layers, input shape, output blobs
+MODELS = [
+    ("bvlc_googlenet/deploy", "bvlc_googlenet/bvlc_googlenet.caffemodel", 142, (10, 3, 224, 224), ("prob",)),
+    ("squeezenet_v1.1/deploy", "squeezenet_v1.1/squeezenet_v1.1.caffemodel", 66, (10, 3, 227, 227), ("prob",)),
+    ("cifar10_full_v1/deploy", "cifar10_full_v1/cifar10_full_iter_70000.caffemodel", 13, (1, 3, 32, 32), ("prob",)),
+    ("lenet_v2/deploy", "lenet_v2/lenet_iter_10000.caffemodel", 8, (64, 1, 28, 28), ("prob",)),
+    ("lenet_v0/lenet_v0", "lenet_v0/lenet_v0.caffemodel", 8, (64, 1, 28, 28), ("prob",)),
+    ("resnet20_cifar10/deploy", "resnet20_cifar10/cifar10_res20_iter_64000.caffemodel", 94, (1, 3, 32, 32), ("prob",)),
+    ("mtcnn/det1", "mtcnn/det1.caffemodel", 11, (1, 3, 12, 12), ("prob", "bbox_pred", "landmark_pred")),
+    ("mtcnn/det2", "mtcnn/det2.caffemodel", 14, (1, 3, 24, 24), ("prob", "bbox_pred", "landmark_pred")),
+    ("mtcnn/det3", "mtcnn/det3.caffemodel", 17, (1, 3, 48, 48), ("prob", "bbox_pred", "landmark_pred")),
+]
+
+
+@pytest.mark.parametrize(("prototxt", "weights", "layers", "shape", "outputs"), MODELS)
+def test_real_models(
+    shared: Path, prototxt: str, weights: str, layers: int, shape: tuple[int, ...], outputs: tuple[str, ...]
+) -> None:
+    path = shared / "models" / weights
+    network = caffe.load(shared / "models" / f"{prototxt}.prototxt", path)
+    assert (len(network.layers), network.input_shape, set(network.outputs)) == (layers, shape, set(outputs))
+    net = read_with_oracle(path)
+    stored = {}
+    for layer in [*net.layer, *net.layers]:
+        holder = layer.layer if "V1" in layer.DESCRIPTOR.name and layer.HasField("layer") else layer
+        stored[holder.name] = holder.blobs
+    for layer in network.layers:
+        blobs = stored.get(layer.name, []) if layer.weights else []
+        assert len(blobs) == len(layer.weights)
+        for blob, (name, weight) in zip(blobs, layer.weights.items(), strict=True):
+            assert weight.dtype == np.float32
+            assert not weight.flags.writeable
+            np.testing.assert_array_equal(weight.reshape(-1), np.array(blob.data, np.float32), f"{layer} {name}")
+
+
+def test_real_hdf5_weights(shared: Path) -> None:
+    folder = shared / "models" / "cifar10_full_h5"
+    path = folder / "cifar10_full_iter_60000.caffemodel.h5"
+    network = caffe.load(folder / "deploy.prototxt", path)
+    with h5py.File(path) as file:
+        for name in ("conv1", "conv2", "conv3", "ip1"):
+            for index, weight in enumerate(network.layer(name).weights.values()):
+                np.testing.assert_array_equal(weight, file[f"data/{name}/{index}"])
+
+
+def test_all_reference_definitions_load(shared: Path) -> None:
+    for path in (shared / "golden" / "prototxt").glob("*.prototxt"):
+        network = caffe.load_definition(path)
+        assert network.outputs == ("prob",)
+        assert network.notes == ()
+        for layer in network.layers:
+            assert all(weight.strides == (0,) * weight.ndim for weight in layer.weights.values())
+
+
+def test_googlenet_training_net_loses_its_auxiliary_heads(shared: Path) -> None:
+    folder = shared / "models" / "bvlc_googlenet"
+    training = caffe.load(folder / "train_val.prototxt", folder / "bvlc_googlenet.caffemodel")
+    deploy = caffe.load(folder / "deploy.prototxt", folder / "bvlc_googlenet.caffemodel")
+    assert training.outputs == ("loss3/loss3",)
+    assert training.input_shape == (50, 3, 224, 224)
+    assert [layer.params for layer in training.layers] == [layer.params for layer in deploy.layers]
+    assert any("loss1/conv, loss1/relu_conv" in note and "left out" in note for note in training.notes)
+    assert any("mean_value 104, 117, 123" in note for note in training.notes)
+    whole = caffe.load_definition(folder / "train_val.prototxt")
+    assert whole.outputs == ("loss1/loss1", "loss2/loss2", "loss3/loss3")
+    train = caffe.load_definition(folder / "train_val.prototxt", phase="TRAIN")
+    assert train.input_shape == (32, 3, 224, 224)
+
+
+def test_a_training_snapshot_alone(shared: Path) -> None:
+    path = shared / "models/resnet20_cifar10/cifar10_res20_iter_64000.caffemodel"
+    network = caffe.load(path)
+    assert (network.input_shape, network.outputs) == ((128, 3, 32, 32), ("SoftmaxWithLoss1",))
+    assert network.layer("SoftmaxWithLoss1").type == "Softmax"
+    deploy = caffe.load(weights=path, prototxt=path.with_name("deploy.prototxt"))
+    assert [layer.name for layer in deploy.layers][:-1] == [layer.name for layer in network.layers][:-1]
+
+
+@pytest.mark.parametrize(
+    ("weights", "shape"),
+    [
+        ("bvlc_googlenet/bvlc_googlenet.caffemodel", (1, 3, 224, 224)),
+        ("lenet_v0/lenet_v0.caffemodel", (1, 1, 28, 28)),
+        ("lenet_v2/lenet_iter_10000.caffemodel", (1, 1, 28, 28)),
+        ("cifar10_full_v1/cifar10_full_iter_70000.caffemodel", (1, 3, 32, 32)),
+        ("squeezenet_v1.1/squeezenet_v1.1.caffemodel", (2, 3, 227, 227)),
+    ],
+)
+def test_weights_alone_with_an_input_shape(shared: Path, weights: str, shape: tuple[int, ...]) -> None:
+    network = caffe.load(weights=shared / "models" / weights, input_shape=shape)
+    assert network.input_shape == shape
+    assert len(network.outputs) == 1
+    if "squeezenet" not in weights:
+        with pytest.raises(ModelError, match=rf"pass it when loading, for example input_shape=\(1, {shape[1]}, "):
+            caffe.load(weights=shared / "models" / weights)
+
+
+def test_custom_training_layers_are_listed_all_at_once(shared: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        caffe.load(shared / "models/mtcnn/det1.caffemodel", input_shape=(1, 3, 12, 12))
+    assert "Known types: AbsVal, BatchNorm" in str(caught.value)
+
+
+def test_files_are_told_apart_by_content(shared: Path, tmp_path: Path) -> None:
+    folder = shared / "models" / "lenet_v2"
+    shutil.copy(folder / "deploy.prototxt", tmp_path / "weights")
+    shutil.copy(folder / "lenet_iter_10000.caffemodel", tmp_path / "net.txt")
+    network = caffe.load(tmp_path / "net.txt", str(tmp_path / "weights"))
+    assert len(network.layers) == 8
+
+
+def test_mean_images(shared: Path, tmp_path: Path) -> None:
+    mean = caffe.read_mean(shared / "data" / "imagenet_mean.binaryproto")
+    assert mean.shape == (3, 256, 256)
+    np.testing.assert_allclose(mean.mean((1, 2)), [104.007, 116.669, 122.679], atol=1e-3)
+    small = caffe.read_mean(shared / "models/cifar10_full_v1/mean.binaryproto")
+    assert (small.shape, small.dtype) == ((3, 32, 32), np.float32)
+    for array in (mean, mean[None], mean.astype(float)):
+        np.save(tmp_path / "mean.npy", array)
+        np.testing.assert_array_equal(caffe.read_mean(tmp_path / "mean.npy"), mean)
+    blob = new("BlobProto", shape=new("BlobShape", dim=small.shape), data=[small.reshape(-1)])
+    (tmp_path / "mean").write_bytes(b"".join(map(bytes, write_wire(blob))))
+    np.testing.assert_array_equal(caffe.read_mean(tmp_path / "mean"), small)
+    np.save(tmp_path / "mean.npy", np.zeros((2, 3, 4, 5)))
+    with pytest.raises(FileFormatError, match=r"has the shape \(C, H, W\), but this has \(2, 3, 4, 5\)"):
+        caffe.read_mean(tmp_path / "mean.npy")
+    np.save(tmp_path / "mean.npy", np.array([{}]), allow_pickle=True)
+    with pytest.raises(FileFormatError, match="cannot be read"):
+        caffe.read_mean(tmp_path / "mean.npy")
+    with pytest.raises(FileFormatError, match="another kind of file"):
+        caffe.read_mean(shared / "models/lenet_v2/deploy.prototxt")
+
+
+# -- small nets of our own -------------------------------------------------------------------------
+
+INPUT = 'name: "n" input: "data" input_shape { dim: [2, 3, 8, 8] }\n'
+CONV = 'layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { %s } }\n'
+RELU = 'layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }\n'
+
+
+class Folder:
+    """A folder for small nets; files are written by `text`, `blobs` and `hdf5`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def text(self, text: str, name: str = "net.prototxt") -> Path:
+        path = self.path / name
+        path.write_text(text)
+        return path
+
+    def blobs(self, **layers: list[Any]) -> Path:
+        net = new("NetParameter", name="n")
+        for name, arrays in layers.items():
+            net.add("layer", new("LayerParameter", name=name, type="X", blobs=[_blob(a) for a in arrays]))
+        path = self.path / "net.caffemodel"
+        path.write_bytes(b"".join(map(bytes, write_wire(net))))
+        return path
+
+    def load(self, text: str, weights: dict[str, list[Any]] | None = None, **options: Any) -> Network:
+        return caffe.load(self.text(text), self.blobs(**weights) if weights else None, **options)
+
+    def define(self, text: str, **options: Any) -> Network:
+        return caffe.load_definition(self.text(text), **options)
+
+
+def _blob(array: Any) -> Message:
+    array = np.asarray(array, np.float32)
+    return new("BlobProto", shape=new("BlobShape", dim=array.shape), data=[array.reshape(-1)])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def random(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def test_in_place_values_have_names_of_their_own(folder: Folder) -> None:
+    network = folder.define(
+        INPUT + CONV % "num_output: 2 kernel_size: 3" + RELU + RELU.replace("relu", "relu2")
+        + 'layer { name: "side" type: "AbsVal" bottom: "conv" top: "side" }'
+    )  # fmt: skip
+    assert list(network.shapes) == ["data", "conv@conv", "conv@relu", "conv", "side"]
+    assert network.caffe_name("conv@relu") == "conv"
+    assert network.layers[3].inputs == ("conv",)
+    assert network.layers[1].origin.line == 3
+    assert str(network.layers[1]).endswith("net.prototxt:3)")
+
+
+def test_values_read_before_they_are_overwritten(folder: Folder) -> None:
+    side = 'layer { name: "side" type: "AbsVal" bottom: "conv" top: "side" }\n'
+    network = folder.define(INPUT + CONV % "num_output: 2 kernel_size: 3" + side + RELU)
+    assert network.layer("side").inputs == ("conv@conv",)
+
+
+def test_split_layers_vanish(folder: Folder) -> None:
+    network = folder.define(
+        INPUT
+        + 'layer { name: "s" type: "Split" bottom: "data" top: "a" top: "b" }\n'
+        + 'layer { name: "r" type: "ReLU" bottom: "a" top: "a" }\n'
+        + 'layer { name: "e" type: "Eltwise" bottom: "a" bottom: "b" bottom: "data" top: "e" }'
+    )
+    assert [layer.name for layer in network.layers] == ["r", "e"]
+    assert network.layer("e").inputs == ("a", "data", "data")
+
+
+@pytest.mark.parametrize(
+    ("param", "expected"),
+    [
+        ("kernel_size: 3", Convolution(4, (3, 3))),
+        ("kernel_size: 3 kernel_size: 5 stride: [1, 2] pad: 1", Convolution(4, (3, 5), (1, 2), (1, 1))),
+        ("kernel_h: 3 kernel_w: 5 stride_h: 2 stride_w: 1 pad_w: 2", Convolution(4, (3, 5), (2, 1), (0, 2))),
+        (
+            "kernel_size: 1 dilation: 2 bias_term: false engine: CUDNN",
+            Convolution(4, (1, 1), dilation=(2, 2), bias=False),
+        ),
+        ("kernel_size: 1 weight_filler { type: 'msra' } axis: -3", Convolution(4, (1, 1))),
+    ],
+)
+def test_convolution_parameters(folder: Folder, param: str, expected: Convolution) -> None:
+    assert folder.define(INPUT + CONV % f"num_output: 4 {param}").layers[0].params == expected
+
+
+@pytest.mark.parametrize(
+    ("param", "problem"),
+    [
+        ("kernel_size: 3 kernel_h: 3", "both kernel_size and kernel_h/kernel_w are given"),
+        ("kernel_h: 3", "kernel_size is 3x0 but must be at least 1"),
+        ("kernel_size: 3 stride: 1 stride_h: 2", "both stride and stride_h/stride_w"),
+        ("kernel_size: 3 stride_h: 2", "stride is 2x0"),
+        ("kernel_size: 3 stride: 0", "stride is 0x0"),
+        ("", "kernel_size has 0 values"),
+        ("kernel_size: [1, 2, 3]", "kernel_size has 3 values"),
+        ("kernel_size: 3 group: 0", "group must be at least 1"),
+        ("kernel_size: 3 group: 3", "do not divide by group 3"),
+        ("kernel_size: 3 axis: 2", "only axis 1"),
+        ("kernel_size: 30", "too small"),
+    ],
+)
+def test_convolutions_that_caffe_refuses(folder: Folder, param: str, problem: str) -> None:
+    with pytest.raises(ModelError, match=rf"net.prototxt:2: layer 'conv' \(Convolution\).*{problem}"):
+        folder.define(INPUT + CONV % f"num_output: 4 {param}")
+
+
+POOL = 'layer { name: "pool" type: "Pooling" bottom: "data" top: "pool" pooling_param { %s } }\n'
+
+
+@pytest.mark.parametrize(
+    ("param", "expected"),
+    [
+        ("kernel_size: 3 stride: 2", Pooling("MAX", (3, 3), (2, 2))),
+        ("pool: AVE kernel_h: 2 kernel_w: 3 pad_h: 1 pad_w: 0", Pooling("AVE", (2, 3), (1, 1), (1, 0))),
+        ("pool: AVE global_pooling: true", Pooling("AVE", None)),
+        ("kernel_size: 3 stride: 2 round_mode: FLOOR", Pooling("MAX", (3, 3), (2, 2), ceil=False)),
+        ("kernel_size: 3 stride: 2 ceil_mode: false", Pooling("MAX", (3, 3), (2, 2), ceil=False)),
+        ("kernel_size: 3 ceil_mode: true", Pooling("MAX", (3, 3))),
+    ],
+)
+def test_pooling_parameters(folder: Folder, param: str, expected: Pooling) -> None:
+    network = folder.define(INPUT + POOL % param)
+    assert network.layers[0].params == expected
+    assert any("rounds its output size down" in note for note in network.notes) is not expected.ceil
+
+
+@pytest.mark.parametrize(
+    ("param", "problem"),
+    [
+        ("pool: STOCHASTIC kernel_size: 2", "STOCHASTIC pooling is not supported yet"),
+        ("pool: LP kernel_size: 2", "LP pooling is not supported yet"),
+        ("kernel_size: 2 kernel_h: 2 kernel_w: 2", "both kernel_size and kernel_h/kernel_w"),
+        ("kernel_h: 2", "kernel_h and kernel_w must be given together"),
+        ("kernel_size: 2 pad_h: 1", "pad_h and pad_w must be given together"),
+        ("global_pooling: true kernel_size: 2", "a kernel size cannot be given with it"),
+        ("global_pooling: true stride: 2", "only pad 0 and stride 1"),
+        ("stride: 2", "kernel_size is 0x0"),
+        ("kernel_size: 2 pad: 2", "must be smaller than the window"),
+    ],
+)
+def test_pooling_that_caffe_refuses(folder: Folder, param: str, problem: str) -> None:
+    with pytest.raises(ModelError, match=problem):
+        folder.define(INPUT + POOL % param)
+
+
+def test_other_parameters_with_two_names(folder: Folder) -> None:
+    def params(kind: str, param: str, tops: str = 'top: "y"', bottoms: str = 'bottom: "data"') -> Any:
+        return folder.define(INPUT + f'layer {{ name: "l" type: "{kind}" {bottoms} {tops} {param} }}').layers[0].params
+
+    two = 'bottom: "data" bottom: "data"'
+    assert params("Concat", "concat_param { concat_dim: 0 }", bottoms=two).axis == 0
+    assert params("Concat", "concat_param { axis: -1 }", bottoms=two).axis == -1
+    tops = 'top: "y" top: "z"'
+    assert params("Slice", "slice_param { slice_dim: 2 slice_point: 3 }", tops).points == (3,)
+    with pytest.raises(ModelError, match="both axis and slice_dim"):
+        params("Slice", "slice_param { slice_dim: 2 axis: 2 }", tops)
+    assert params("Eltwise", "eltwise_param { coeff: 1 coeff: -1 }", bottoms=two).coefficients == (1, -1)
+    assert params("LRN", "lrn_param { norm_region: WITHIN_CHANNEL }").region == "within"
+    assert params("Scale", "scale_param { axis: 0 }", bottoms=two).weight_shapes([(2, 3, 8, 8)] * 2) == {}
+    with pytest.raises(ModelError, match="norm_region 7 is unknown"):
+        params("LRN", "lrn_param { norm_region: 7 }")
+
+
+def test_batch_norm_keeps_its_blobs(folder: Folder) -> None:
+    text = INPUT + 'layer { name: "bn" type: "BatchNorm" bottom: "data" top: "data" batch_norm_param { eps: 0.01 %s } }'
+    weights = {"bn": [random(3), random(3), [7.0]]}
+    layer = folder.load(text % "", weights).layers[0]
+    assert list(layer.weights) == ["mean", "variance", "weight"]
+    assert layer.weights["weight"] == 7
+    noted = folder.load(text % "use_global_stats: false", weights)
+    assert "statistics of each batch" in noted.notes[0]
+
+
+FC = 'layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param { num_output: 5 %s } }\n'
+
+
+def test_legacy_shapes_and_transposed_weights(folder: Folder) -> None:
+    weight, bias = random(5, 192), random(5)
+    for w, b in ((weight, bias), (weight.reshape(1, 1, 5, 192), bias.reshape(1, 1, 1, 5))):
+        layer = folder.load(INPUT + FC % "", {"fc": [w, b]}).layers[0]
+        np.testing.assert_array_equal(layer.weights["weight"], weight)
+        np.testing.assert_array_equal(layer.weights["bias"], bias)
+    turned = folder.load(INPUT + FC % "transpose: true", {"fc": [weight.T.copy(), bias]}).layers[0]
+    np.testing.assert_array_equal(turned.weights["weight"], weight)
+
+
+@pytest.mark.parametrize(
+    ("blobs", "problem"),
+    [
+        ([random(4, 192), random(5)], r"weight has the shape \(5, 192\) .*net.caffemodel stores \(4, 192\)"),
+        ([random(192, 5), random(5)], r"net.caffemodel stores \(192, 5\)"),
+        ([random(5, 3, 8, 8), random(5)], r"stores \(5, 3, 8, 8\)"),
+        ([random(5, 192)], r"needs 2 blob\(s\) \(weight, bias\), but .*net.caffemodel has 1 for it"),
+        ([random(5, 192), random(5), random(5)], "has 3 for it"),
+    ],
+)
+def test_weights_that_do_not_fit(folder: Folder, blobs: list[Any], problem: str) -> None:
+    with pytest.raises(ModelError, match=rf"net.prototxt:2: layer 'fc' \(InnerProduct\).*{problem}"):
+        folder.load(INPUT + FC % "", {"fc": blobs})
+
+
+def test_weights_missing_or_left_over(folder: Folder) -> None:
+    with pytest.raises(ModelError, match=r"layer 'fc' .*net.caffemodel has no weights for it.* \(5, 192\)"):
+        folder.load(INPUT + FC % "", {"other": [random(3)]})
+    with pytest.raises(ModelError, match="defines the net but holds no weights: pass the .caffemodel"):
+        folder.load(INPUT + FC % "")
+    network = folder.load(INPUT + FC % "", {"fc": [random(5, 192), random(5)], "old": [random(3)]})
+    assert network.notes[0].endswith("weights of 1 layer(s) are not used: old")
+    assert folder.load(INPUT + POOL % "kernel_size: 2").outputs == ("pool",)
+
+
+def test_shared_weights_are_one_array(folder: Folder) -> None:
+    twin = 'layer { name: "%s" type: "InnerProduct" bottom: "data" top: "%s" param { name: "w" } param { name: "b" } '
+    twin += "inner_product_param { num_output: 5 } }\n"
+    text = INPUT + twin % ("a", "a") + twin % ("b", "b")
+    both = {"a": [random(5, 192), random(5)], "b": [random(5, 192), random(5)]}
+    for weights in (both, {"a": both["a"]}):
+        network = folder.load(text, weights)
+        one, other = (layer.weights for layer in network.layers)
+        assert np.shares_memory(one["weight"], other["weight"])
+        assert np.shares_memory(one["bias"], other["bias"])
+
+
+def test_unknown_types_are_all_named(folder: Folder) -> None:
+    text = INPUT + (
+        'layer { name: "p" type: "Permute" bottom: "data" top: "p" }\n'
+        'layer { name: "q" type: "Python" bottom: "p" top: "q" python_param { module: "m" layer: "L" } }\n'
+        'layers_are: "fine"\n'
+    )
+    with pytest.raises(ModelError) as caught:
+        folder.define(text)
+    for part in (
+        "2 layer(s)",
+        "net.prototxt:2: layer 'p' (Permute)",
+        "net.prototxt:3: layer 'q' (Python) [m.L]",
+        "Slice",
+    ):
+        assert part in str(caught.value)
+
+
+def test_unknown_fields_are_noted_once(folder: Folder) -> None:
+    text = (
+        INPUT + POOL % "kernel_size: 2\n new_thing: 1\n other { x: 1 }" + POOL.replace("pool", "pool2") % "new_thing: 2"
+    )
+    text = text.replace('pool2" pool2ing', 'pool2" pooling').replace(
+        "pool2ing_param { new", "pooling_param { kernel_size: 2 new"
+    )
+    network = folder.define(text)
+    assert [note.split("net.prototxt")[1] for note in network.notes] == [
+        ":3, 5: unknown field 'new_thing' ignored",
+        ":4: unknown field 'other' ignored",
+    ]
+
+
+# -- training nets ---------------------------------------------------------------------------------
+
+DATA = 'layer { name: "d" type: "%s" top: "data" top: "label" %s }\n'
+HEAD = 'layer { name: "loss" type: "%s" bottom: "fc" bottom: "label" %s }\n'
+ACCURACY = 'layer { name: "acc" type: "Accuracy" bottom: "fc" bottom: "label" top: "acc" include { phase: TEST } }\n'
+
+
+@pytest.mark.parametrize(
+    ("kind", "param", "shape"),
+    [
+        ("Data", "transform_param { crop_size: 8 } data_param { batch_size: 4 }", (4, 3, 8, 8)),
+        ("Data", "transform_param { crop_size: 8 force_gray: true } data_param { batch_size: 4 }", (4, 1, 8, 8)),
+        ("ImageData", "image_data_param { batch_size: 6 new_height: 8 new_width: 9 }", (6, 3, 8, 9)),
+        ("WindowData", "window_data_param { batch_size: 4 crop_size: 8 }", (4, 3, 8, 8)),
+        ("MemoryData", "memory_data_param { batch_size: 1 channels: 2 height: 8 width: 9 }", (1, 2, 8, 9)),
+        ("DummyData", "dummy_data_param { shape { dim: [1, 2, 8, 8] } shape { dim: 1 } }", (1, 2, 8, 8)),
+        ("DummyData", "dummy_data_param { num: 1 channels: 2 height: 8 width: 9 }", (1, 2, 8, 9)),
+        (
+            "AnnotatedData",
+            "transform_param { resize_param { height: 8 width: 9 } mean_value: [1, 2, 3] }",
+            (1, 3, 8, 9),
+        ),
+    ],
+)
+def test_data_layers_become_inputs(folder: Folder, kind: str, param: str, shape: tuple[int, ...]) -> None:
+    network = folder.define(DATA % (kind, param) + FC % "" + ACCURACY + HEAD % ("SoftmaxWithLoss", ""))
+    assert network.inputs == {"data": shape}
+    assert [layer.type for layer in network.layers] == ["InnerProduct", "Softmax"]
+    assert network.outputs == ("prob",)
+
+
+@pytest.mark.parametrize("kind", ["Data", "HDF5Data", "Python", "SomethingData"])
+def test_data_layers_without_a_size_ask_for_it(folder: Folder, kind: str) -> None:
+    text = DATA % (kind, "") + FC % "" + HEAD % ("SoftmaxWithLoss", "")
+    with pytest.raises(ModelError, match=r"net.prototxt:1: layer 'd' .*input_shape=\(1, 3, 227, 227\)"):
+        folder.define(text)
+    assert folder.define(text, input_shape=(2, 1, 4, 4)).input_shape == (2, 1, 4, 4)
+    assert folder.define(text, input_shape={"data": [2, 1, 4, 4]}).input_shape == (2, 1, 4, 4)
+
+
+def test_the_number_of_channels_comes_from_the_weights(folder: Folder) -> None:
+    text = DATA % ("Data", "transform_param { crop_size: 8 }")
+    text += 'layer { name: "scale" type: "Power" bottom: "data" top: "data" }\n'
+    text += CONV % "num_output: 4 kernel_size: 3 group: 2"
+    network = folder.load(text, {"conv": [random(4, 3, 3, 3), random(4)]})
+    assert network.input_shape == (1, 6, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tops", "types", "output"),
+    [
+        ("SoftmaxWithLoss", "", ["InnerProduct", "Softmax"], "prob"),
+        ("SoftmaxWithLoss", 'top: "loss"', ["InnerProduct", "Softmax"], "loss"),
+        ("SoftmaxWithLoss", 'top: "loss" top: "p"', ["InnerProduct", "Softmax"], "p"),
+        ("SigmoidCrossEntropyLoss", 'top: "loss"', ["InnerProduct", "Sigmoid"], "loss"),
+        ("EuclideanLoss", 'top: "loss"', ["InnerProduct"], "fc"),
+        ("CenterLoss", 'top: "loss"', ["InnerProduct"], "fc"),
+    ],
+)
+def test_losses(folder: Folder, kind: str, tops: str, types: list[str], output: str) -> None:
+    # The label passes through a layer that nothing but the loss needs.
+    label = 'layer { name: "pick" type: "Slice" bottom: "label" top: "label1" top: "label2" }\n'
+    text = (
+        DATA % ("Data", "transform_param { crop_size: 8 }")
+        + label
+        + FC % ""
+        + HEAD.replace("label", "label1") % (kind, tops)
+    )
+    network = folder.define(text)
+    assert [layer.type for layer in network.layers] == types
+    assert network.outputs == (output,)
+    assert any("only losses or labels need them: pick" in note for note in network.notes)
+
+
+def test_a_loss_beside_a_softmax_is_dropped(folder: Folder) -> None:
+    prob = 'layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" include { phase: TEST } }\n'
+    text = (
+        DATA % ("Data", "transform_param { crop_size: 8 }") + FC % "" + HEAD % ("SoftmaxWithLoss", 'top: "loss"') + prob
+    )
+    assert folder.define(text).outputs == ("prob",)
+    assert folder.define(text, phase="TRAIN").outputs == ("loss",)
+
+
+def test_a_declared_label_input_is_dropped(folder: Folder) -> None:
+    text = (
+        'input: "data" input: "label" input_dim: [2, 3, 8, 8, 2, 1, 1, 1]\n' + FC % "" + HEAD % ("SoftmaxWithLoss", "")
+    )
+    assert folder.define(text).inputs == {"data": (2, 3, 8, 8)}
+
+
+def test_a_second_true_input_is_kept(folder: Folder) -> None:
+    both = 'layer { name: "e" type: "Eltwise" bottom: "data" bottom: "label" top: "e" }'
+    network = folder.define(DATA % ("HDF5Data", "") + both, input_shape={"data": (1, 2), "label": (1, 2)})
+    assert list(network.inputs) == ["data", "label"]
+
+
+# -- nets and files that cannot be read ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (RELU, "the file does not tell the size of the images in 'conv'"),
+        (INPUT + RELU, "layer 'relu' .*reads blob 'conv', which nothing above it writes"),
+        (INPUT + CONV % "num_output: 1 kernel_size: 1" * 2, "writes blob 'conv', which 'conv' above writes already"),
+        (INPUT + 'layer { name: "r" type: "ReLU" top: "y" }', r"layer 'r' .*needs 1 input blob\(s\) but has 0"),
+        (INPUT + 'layer { name: "r" type: "ReLU" bottom: "data" }', "layer 'r' .*has no top"),
+        (INPUT + 'layer { name: "s" type: "Slice" bottom: "data" }', "layer 's' .*has no top"),
+        (INPUT + 'layer { name: "c" type: "Concat" top: "y" }', "needs at least 1 input"),
+        (INPUT + (POOL + POOL.replace('top: "pool"', 'top: "x"')) % (("kernel_size: 2",) * 2), "has the same name, at"),
+        (INPUT, "no layers are left in phase TEST"),
+        (INPUT.replace("8, 8", "8, 0") + RELU.replace("conv", "data"), "impossible shape"),
+        (INPUT + FC % "num_output: 7", "may be given only once"),
+        (INPUT + CONV % "num_output: 18446744073709551615 kernel_size: 4", "which no computer can hold"),
+        (DATA % ("Data", "include {} exclude {}") + FC % "", "both include and exclude rules"),
+        ('name: "empty"', "there are no layers in this file"),
+        ("# nothing", "there are no layers in this file"),
+    ],
+)
+def test_nets_that_make_no_sense(folder: Folder, text: str, problem: str) -> None:
+    with pytest.raises(Caffe2LrpError, match=problem) as caught:
+        folder.define(text)
+    assert "net.prototxt" in str(caught.value)
+
+
+def test_wrong_options(folder: Folder) -> None:
+    path = folder.text(INPUT + POOL % "kernel_size: 2")
+    for options, problem in (
+        ({"phase": "test"}, "phase must be one of TEST and TRAIN"),
+        ({"input_shape": (1, -3)}, "must be positive"),
+        ({"input_shape": "abc"}, "must be whole numbers"),
+        ({"input_shape": {"x": (1,)}}, "names 'x', but the inputs are data"),
+    ):
+        with pytest.raises(OptionError, match=problem):
+            caffe.load(path, **options)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="pass a prototxt, a caffemodel or both"):
+        caffe.load()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "the file is empty"),
+        (b"  \n ", "the file is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "only a Git LFS pointer"),
+        (b"<!DOCTYPE html><html>", "is a web page"),
+        (b"\x1f\x8b\x08abc", "compressed with gzip"),
+        (b"PK\x03\x04", "zip archive"),
+        (b"\x89PNG\r\n", "PNG image"),
+        (b"\x89HDF\r\n\x1a\n" + b"\0" * 100, "HDF5"),
+        (b"\x93NUMPY\x01\0", "NumPy array"),
+        (b"\x00\x01\x02\x03" * 20, "not a Caffe binary file"),
+        (b"layer {", "expected a field name or '}'"),
+        (b"hello world", "expected ':' or '{' after 'hello'"),
+        (b"\x0a\x03abc", "no layers in this file"),
+    ],
+)
+def test_files_of_other_kinds(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(FileFormatError, match=problem) as caught:
+        caffe.load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing", "missing.prototxt"):
+        with pytest.raises(FileFormatError, match="cannot read the file"):
+            caffe.load(path)
+
+
+def test_wrong_pairs(folder: Folder, shared: Path) -> None:
+    text, other = folder.text(INPUT + FC % ""), folder.text(INPUT + FC % "", "other")
+    weights = folder.blobs(fc=[random(5, 192), random(5)])
+    for first, second, problem in (
+        (text, other, "is a text file like"),
+        (weights, weights, "are both binary: pass one prototxt"),
+        (text, shared / "models/cifar10_full_v1/mean.binaryproto", "no layers in this file; is it a caffemodel"),
+        (shared / "models/cifar10_full_h5/cifar10_full_iter_60000.caffemodel.h5", None, "holds weights only"),
+    ):
+        with pytest.raises(FileFormatError, match=problem):
+            caffe.load(first, second)
+
+
+def test_hdf5_with_slashes_and_damage(folder: Folder) -> None:
+    text = folder.text(INPUT + (FC % "").replace('name: "fc"', 'name: "a/b/fc"'))
+    path = folder.path / "weights"
+    weight, bias = random(5, 192), random(5)
+    with h5py.File(path, "w") as file:
+        file["data/a/b/fc/0"], file["data/a/b/fc/1"] = weight, bias
+    layer = caffe.load(text, path).layers[0]
+    np.testing.assert_array_equal(layer.weights["weight"], weight)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FileFormatError, match="the HDF5 file cannot be read"):
+        caffe.load(text, path)
+    with h5py.File(path, "w") as file:
+        file["data/a/b/fc/1"] = bias
+    with pytest.raises(FileFormatError, match="layer 'a/b/fc' has no blob 0"):
+        caffe.load(text, path)
+    with h5py.File(path, "w") as file:
+        file["model_weights"] = bias
+    with pytest.raises(FileFormatError, match="without the group 'data'"):
+        caffe.load(text, path)
+
+
+def test_truncated_real_files(shared: Path, tmp_path: Path) -> None:
+    for name in ("lenet_v2/lenet_iter_10000.caffemodel", "lenet_v0/lenet_v0.caffemodel"):
+        whole = (shared / "models" / name).read_bytes()
+        for size in (1, 10, 100, 1000, len(whole) // 2, len(whole) - 1):
+            (tmp_path / "x").write_bytes(whole[:size])
+            with pytest.raises(FileFormatError):
+                caffe.load(shared / "models/lenet_v2/deploy.prototxt", tmp_path / "x")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, bytes]:
+    """A folder, and a valid prototxt and caffemodel of one net."""
+    folder = Folder(tmp_path_factory.mktemp("small"))
+    text = (
+        INPUT
+        + CONV % "num_output: 2 kernel_size: 3"
+        + RELU
+        + POOL.replace('"data"', '"conv"') % "kernel_size: 2 stride: 2"
+    )
+    network = folder.load(text, {"conv": [random(2, 3, 3, 3), random(2)]})
+    caffe.write_caffemodel(network, folder.path / "whole")
+    return folder.path, text.encode(), (folder.path / "whole").read_bytes()
+
+
+def load_anything(folder: Path, text: bytes, binary: bytes) -> None:
+    """Whatever the files hold, a network or an error of ours comes out."""
+    (folder / "a").write_bytes(text)
+    (folder / "b").write_bytes(binary)
+    for paths in ((folder / "a", folder / "b"), (folder / "b",)):
+        with suppress(Caffe2LrpError):
+            network = caffe.load(*paths)
+            assert network.layers
+    with suppress(Caffe2LrpError):
+        caffe.load_definition(folder / "a")
+    with suppress(Caffe2LrpError):
+        caffe.read_mean(folder / "b")
+
+
+fuzz = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@fuzz
+@given(st.integers(0, 1000), st.integers(0, 1000))
+def test_truncations_are_refused_politely(small: tuple[Path, bytes, bytes], a: int, b: int) -> None:
+    load_anything(small[0], small[1][:a], small[2][:b])
+
+
+@fuzz
+@given(st.data())
+def test_damage_is_refused_politely(small: tuple[Path, bytes, bytes], data: st.DataObject) -> None:
+    def damaged(raw: bytes) -> bytes:
+        out = bytearray(raw)
+        for _ in range(data.draw(st.integers(1, 4))):
+            place = data.draw(st.integers(0, len(out) - 1))
+            out[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+        return bytes(out)
+
+    load_anything(small[0], damaged(small[1]), damaged(small[2]))
+
+
+WORDS = [b"layer", b"{", b"}", b":", b'"ReLU"', b'"data"', b"bottom", b"top", b"type", b"name", b"input", b"3", b"-1"]
+WORDS += [
+    b"pooling_param",
+    b"kernel_size",
+    b'"Slice"',
+    b'"Reshape"',
+    b"shape",
+    b"dim",
+    b"input_dim",
+    b"param",
+    b"\n",
+    b" ",
+]
+
+
+@fuzz
+@given(st.lists(st.sampled_from(WORDS), max_size=40), st.integers(0, 300), st.binary(max_size=20))
+def test_nonsense_is_refused_politely(
+    small: tuple[Path, bytes, bytes], words: list[bytes], place: int, extra: bytes
+) -> None:
+    text = small[1][:place] + b" ".join(words) + small[1][place:]
+    load_anything(small[0], text, extra + small[2][:place] + extra + small[2][place:])
+
+
+def test_path_likes_of_all_kinds(small: tuple[Path, bytes, bytes]) -> None:
+    path = small[0] / "whole"
+    for given_path in (path, str(path), os.fspath(path)):
+        assert caffe.load(given_path).name == "n"

@@ -1,0 +1,165 @@
+"""Writing: what is written reads back as the same network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_caffe_oracle import read_with_oracle
+
+from caffe2lrp.converters import caffe
+from caffe2lrp.converters.caffe.layers import known_types
+from caffe2lrp.errors import FileFormatError
+from caffe2lrp.ir import Layer, Network
+from caffe2lrp.layers import REGISTRY
+from caffe2lrp.layers.activation import ELU, Power, PReLU, ReLU
+from caffe2lrp.layers.affine import Bias, Scale
+from caffe2lrp.layers.base import LayerParams
+from caffe2lrp.layers.batch_norm import BatchNorm
+from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.dropout import Dropout
+from caffe2lrp.layers.eltwise import Eltwise
+from caffe2lrp.layers.inner_product import InnerProduct
+from caffe2lrp.layers.join import Concat, Slice
+from caffe2lrp.layers.lrn import LRN
+from caffe2lrp.layers.pooling import Pooling
+from caffe2lrp.layers.reshape import Flatten, Reshape
+from caffe2lrp.layers.softmax import Softmax
+
+
+def assert_equal(a: Network, b: Network) -> None:
+    assert (a.name, a.inputs, a.shapes, a.outputs) == (b.name, b.inputs, b.shapes, b.outputs)
+    assert [a.caffe_name(blob) for blob in a.shapes] == [b.caffe_name(blob) for blob in b.shapes]
+    for one, other in zip(a.layers, b.layers, strict=True):
+        assert (one.name, one.params, one.inputs, one.outputs) == (
+            other.name,
+            other.params,
+            other.inputs,
+            other.outputs,
+        )
+        assert list(one.weights) == list(other.weights)
+        for name, weight in one.weights.items():
+            np.testing.assert_array_equal(weight, other.weights[name])
+
+
+def round_trip(network: Network, folder: Path) -> Network:
+    """Write both files; read them together and the binary one alone."""
+    text, binary = folder / "out.prototxt", folder / "out.caffemodel"
+    caffe.write_prototxt(network, text)
+    caffe.write_caffemodel(network, binary)
+    together = caffe.load(text, binary)
+    assert_equal(together, caffe.load(binary))
+    return together
+
+
+MODELS = [
+    ("bvlc_googlenet/deploy.prototxt", "bvlc_googlenet/bvlc_googlenet.caffemodel"),
+    ("bvlc_googlenet/train_val.prototxt", "bvlc_googlenet/bvlc_googlenet.caffemodel"),
+    ("squeezenet_v1.1/deploy.prototxt", "squeezenet_v1.1/squeezenet_v1.1.caffemodel"),
+    ("cifar10_full_h5/deploy.prototxt", "cifar10_full_h5/cifar10_full_iter_60000.caffemodel.h5"),
+    ("lenet_v0/lenet_v0.prototxt", "lenet_v0/lenet_v0.caffemodel"),
+    ("resnet20_cifar10/deploy.prototxt", "resnet20_cifar10/cifar10_res20_iter_64000.caffemodel"),
+    ("mtcnn/det3.prototxt", "mtcnn/det3.caffemodel"),
+]
+
+
+@pytest.mark.parametrize(("prototxt", "weights"), MODELS)
+def test_real_models_survive(shared: Path, tmp_path: Path, prototxt: str, weights: str) -> None:
+    network = caffe.load(shared / "models" / prototxt, shared / "models" / weights)
+    assert_equal(round_trip(network, tmp_path), network)
+
+
+def test_layers_run_in_place_again(shared: Path, tmp_path: Path) -> None:
+    network = caffe.load(
+        shared / "models/lenet_v2/deploy.prototxt", shared / "models/lenet_v2/lenet_iter_10000.caffemodel"
+    )
+    caffe.write_caffemodel(network, tmp_path / "x.caffemodel")
+    relu = next(layer for layer in read_with_oracle(tmp_path / "x.caffemodel").layer if layer.type == "ReLU")
+    assert list(relu.bottom) == list(relu.top) == ["ip1"]
+
+
+# One or more examples of every layer type, with unusual values everywhere: (parameters, input shapes).
+IMAGE = (2, 4, 9, 8)
+EXAMPLES: list[tuple[LayerParams, list[tuple[int, ...]]]] = [
+    *((REGISTRY[name](), [IMAGE]) for name in ("ReLU", "Sigmoid", "TanH", "AbsVal", "Softmax", "Flatten", "LRN")),
+    (ReLU(0.1), [IMAGE]),
+    (PReLU(), [IMAGE]),
+    (PReLU(channel_shared=True), [IMAGE]),
+    (ELU(0.25), [IMAGE]),
+    (Power(2, -0.5, 1e-5), [IMAGE]),
+    (Dropout(0.75), [IMAGE]),
+    (Scale(), [IMAGE]),
+    (Scale(axis=0, num_axes=-1, bias=True), [IMAGE]),
+    (Scale(axis=-1, bias=True), [IMAGE, (8,)]),
+    (Bias(axis=2, num_axes=2), [IMAGE]),
+    (Bias(axis=0), [IMAGE, (2, 4)]),
+    (BatchNorm(1e-3), [IMAGE]),
+    (Convolution(6, (3, 2), (2, 1), (1, 0), (1, 2), 2, bias=False), [IMAGE]),
+    (Convolution(1, (1, 1)), [IMAGE]),
+    (Convolution(3, (3, 3), (2, 2), (1, 1), (2, 2)), [IMAGE]),
+    (Pooling("MAX", (3, 2), (2, 3), (1, 0)), [IMAGE]),
+    (Pooling("AVE", None), [IMAGE]),
+    (Pooling("MAX", (2, 2), (2, 2), ceil=False), [IMAGE]),
+    (Eltwise(), [IMAGE, IMAGE]),
+    (Eltwise("SUM", (1.0, -0.1, 2.0)), [IMAGE] * 3),
+    (Eltwise("PROD"), [IMAGE, IMAGE]),
+    (Eltwise("MAX"), [IMAGE, IMAGE]),
+    (InnerProduct(3), [IMAGE]),
+    (InnerProduct(3, bias=False, axis=-1), [IMAGE]),
+    (Concat(), [IMAGE, IMAGE]),
+    (Concat(-2), [IMAGE, IMAGE]),
+    (Slice(2), [IMAGE]),
+    (Slice(3, -1, (1, 5)), [IMAGE]),
+    (LRN(3, 5e-4, 0.6, 2.0, "within"), [IMAGE]),
+    (Softmax(-1), [IMAGE]),
+    (Flatten(0, 2), [IMAGE]),
+    (Reshape((0, -1, 3), 1, 2), [IMAGE]),
+    (Reshape((2, -1)), [IMAGE]),
+]
+
+
+@pytest.mark.parametrize(("params", "shapes"), EXAMPLES, ids=lambda p: str(p) if isinstance(p, LayerParams) else "")
+def test_every_layer_type_survives(tmp_path: Path, params: LayerParams, shapes: list[tuple[int, ...]]) -> None:
+    rng = np.random.default_rng(0)
+    inputs = {f"in{i}": shape for i, shape in enumerate(shapes)}
+    weights = {k: rng.standard_normal(s).astype(np.float32) for k, s in params.weight_shapes(shapes).items()}
+    outputs = tuple(f"out{i}" for i in range(len(params.output_shapes(shapes))))
+    network = Network("one layer", inputs, [Layer("it", params, tuple(inputs), outputs, weights)])
+    assert_equal(round_trip(network, tmp_path), network)
+
+
+def test_there_is_an_example_of_every_type() -> None:
+    assert {params.type for params, _ in EXAMPLES} == set(REGISTRY) == set(known_types())
+
+
+def test_a_network_that_caffe_names_would_spoil_keeps_its_own(tmp_path: Path) -> None:
+    layers = [
+        Layer("a", ReLU(), ("x",), ("x@a",)),
+        Layer("b", ReLU(), ("x@a",), ("x@b",)),
+        Layer("c", Eltwise(), ("x@a", "x@b"), ("y",)),
+    ]
+    network = Network("n", {"x": (1, 2, 3, 4)}, layers, blob_names={"x@a": "x", "x@b": "x"})
+    again = round_trip(network, tmp_path)
+    assert [layer.inputs for layer in again.layers] == [layer.inputs for layer in layers]
+
+
+def test_an_input_overwritten_in_place(tmp_path: Path) -> None:
+    text = 'input: "data" input_dim: [1, 2, 3, 4] layer { name: "r" type: "ReLU" bottom: "data" top: "data" }'
+    (tmp_path / "net").write_text(text)
+    network = caffe.load(tmp_path / "net")
+    assert network.input == "data@input"
+    assert network.caffe_name(network.input) == "data"
+    assert_equal(round_trip(network, tmp_path), network)
+
+
+def test_names_with_odd_characters(tmp_path: Path) -> None:
+    network = Network('a "q" \\ \n é', {"x'\"y": (1,)}, [Layer("é\t", ReLU(), ("x'\"y",), ("<&>",))])
+    assert_equal(round_trip(network, tmp_path), network)
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    network = Network("n", {"x": (1,)}, [Layer("r", ReLU(), ("x",), ("y",))])
+    for write in (caffe.write_prototxt, caffe.write_caffemodel):
+        with pytest.raises(FileFormatError, match="cannot write the file"):
+            write(network, tmp_path / "no" / "such" / "folder")
