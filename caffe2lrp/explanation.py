@@ -178,9 +178,7 @@ def target_lists(target: Target, outputs: np.ndarray) -> list[list[int]]:
     for entry in lists:
         for i in entry:
             if not 0 <= i < classes:
-                raise OptionError(
-                    f"target {i} does not exist: the start blob has {classes} values (0 to {classes - 1})"
-                )
+                raise OptionError(f"target {i} does not exist: there are {classes} values (0 to {classes - 1})")
     return lists
 
 

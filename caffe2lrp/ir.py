@@ -278,7 +278,7 @@ def _infer_shapes(inputs: Mapping[str, Shape], layers: Sequence[Layer]) -> dict[
                 raise ModelError(f"{layer} writes blob '{blob}' a second time")
             if any(d <= 0 for d in shape):
                 raise ModelError(
-                    f"{layer}: its output '{blob}' would have the shape {shape}; the input {bottoms} is too small for it"
+                    f"{layer}: its output '{blob}' would have the shape {shape}; the input {bottoms} is too small"
                 )
             shapes[blob] = shape
     return shapes

@@ -120,7 +120,7 @@ def _entry_function(kernel: Kernel, dtype: str) -> Callable[..., None]:
 def compile_all(kernels: Sequence[Kernel], dtype: str) -> None:
     """Compile several kernels, saying so on standard error when it takes a moment."""
     started, told = time.perf_counter(), False
-    for done, kernel in enumerate(kernels):
+    for kernel in kernels:
         if not told and time.perf_counter() - started > 1.0:
             told = True
             print("caffe2lrp: compiling kernels for this machine (once) ...", file=sys.stderr, flush=True)

@@ -234,7 +234,7 @@ def _add_together(
 
 @kernel
 def interleave(part: Int, parts: Int, apart: F3, c: F3, factor: F3, channels: Int, sy: Int, sx: Int, mode: Int) -> None:
-    """Put the phases of `_add_together` in place: c (outer channels, H, W) from apart (outer, phases channels, grid)."""
+    """Put the phases of `_add_together` in place: apart (outer, phases channels, grid) to c (outer channels, H, W)."""
     start, stop = share(c.shape[0] * c.shape[1], part, parts)
     across = min(sx, c.shape[2])
     width = (c.shape[2] + sx - 1) // sx

@@ -79,7 +79,7 @@ def micro_kernel(dtype: str, rows: int, vectors: int) -> Any:
     width = tiles(dtype).width
 
     @intrinsic
-    def tile(typingctx, a, a0, b, b0, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]  # noqa: ANN
+    def tile(typingctx, a, a0, b, b0, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
         word = types.intp
         signature = types.void(a, word, b, word, word, bias, word, c, word, word, x, word)
 

@@ -96,6 +96,7 @@ class Program:
         self._calls: list[tuple[Kernel, list[int]]] = []
         self._arrays: list[Any] = []  # keeps what the records point at alive
         self._tables: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._room = threads()  # kernels' scratch arrays have room for so many threads
         self.ticks = np.zeros(0, np.int64)
 
     def __len__(self) -> int:
@@ -129,7 +130,7 @@ class Program:
         if self._calls:
             assert self._tables is not None
             addresses, records, _ = self._tables
-            _run(addresses, records, self.ticks)
+            _run(addresses, records, self.ticks, self._room)
 
 
 _scratch: dict[str, np.ndarray] = {}
@@ -180,7 +181,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _run(addresses: np.ndarray, records: np.ndarray, ticks: np.ndarray) -> None:
+def _run(addresses: np.ndarray, records: np.ndarray, ticks: np.ndarray, room: int) -> None:
     from caffe2lrp.kernels import compiling
 
     global _pool
@@ -188,16 +189,14 @@ def _run(addresses: np.ndarray, records: np.ndarray, ticks: np.ndarray) -> None:
     # One program at a time: it uses all cores anyway, and its threads wait for each other, so they must
     # all be running. 16 words keep the barrier's counters on cache lines of their own.
     with _turn:
-        parts = threads()
+        parts = min(threads(), room)
         if parts > 1 and _pool is None:
             _pool = ThreadPoolExecutor(parts - 1, thread_name_prefix="caffe2lrp")
         barrier = np.zeros(16, np.int64)
-        arguments = (addresses.ctypes.data, records.ctypes.data, len(addresses), barrier.ctypes.data, ticks.ctypes.data)
-        waiting = (
-            [_pool.submit(walk, *arguments, part, parts, _yield_address) for part in range(1, parts)] if _pool else []
-        )
-        walk(*arguments, 0, parts, _yield_address)
-        for future in waiting:
+        shared = (addresses.ctypes.data, records.ctypes.data, len(addresses), barrier.ctypes.data, ticks.ctypes.data)
+        others = [_pool.submit(walk, *shared, part, parts, _yield_address) for part in range(1, parts) if _pool]
+        walk(*shared, 0, parts, _yield_address)
+        for future in others:
             future.result()
 
 

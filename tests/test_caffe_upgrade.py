@@ -41,10 +41,11 @@ def test_types_of_all_generations_are_known() -> None:
 PADDED = """
 input: "data"
 layers { bottom: "data" top: "pad1" layer { name: "pad1" type: "padding" pad: 2 } }
-layers { bottom: "pad1" top: "conv1" layer { name: "conv1" type: "conv" num_output: 4 kernelsize: 5 group: 2 biasterm: false } }
+layers { bottom: "pad1" top: "conv1" layer { name: "conv1" type: "conv" num_output: 4 kernelsize: 5 biasterm: false
+  group: 2 } }
 layers { bottom: "conv1" top: "pool1" layer { name: "pool1" type: "pool" pool: AVE kernelsize: 3 stride: 2 } }
-layers { bottom: "pool1" top: "fc" layer { name: "fc" type: "innerproduct" num_output: 3 cropsize: 7 k: 2 blobs_lr: 1 blobs_lr: 2
-  weight_decay: 3 } }
+layers { bottom: "pool1" top: "fc" layer { name: "fc" type: "innerproduct" num_output: 3 cropsize: 7 k: 2
+  blobs_lr: 1 blobs_lr: 2 weight_decay: 3 } }
 """
 
 
@@ -62,7 +63,7 @@ def test_padding_layers_are_folded_into_the_convolution() -> None:
     )
     assert pool.get("pooling_param").get("pool") == "AVE"
     assert [(p.get("lr_mult"), p.get("decay_mult")) for p in fc.all("param")] == [(1, 3), (2, 1)]
-    assert [(u.name, u.line) for u in fc.unknown] == [("k of a innerproduct layer", 6)]
+    assert [(u.name, u.line) for u in fc.unknown] == [("k of a innerproduct layer", 7)]
 
 
 def test_padding_before_another_layer_is_an_error() -> None:
@@ -74,7 +75,8 @@ def test_padding_before_another_layer_is_an_error() -> None:
 def test_v1_fields_move() -> None:
     (layer,) = upgraded(
         """layers { name: "c" type: CONVOLUTION bottom: "x" top: "y" blobs_lr: 1 blobs_lr: 2 weight_decay: 0.5
-             param: "shared" blob_share_mode: PERMISSIVE convolution_param { num_output: 1 } include { phase: TEST } }"""
+             param: "shared" blob_share_mode: PERMISSIVE
+             convolution_param { num_output: 1 } include { phase: TEST } }"""
     ).all("layer")
     assert (layer.get("type"), layer.spelled, layer.line) == ("Convolution", "CONVOLUTION", 1)
     first, second = layer.all("param")

@@ -85,6 +85,24 @@ def test_packed_floats_are_views_of_the_file() -> None:
     np.testing.assert_array_equal(array, np.arange(5))
 
 
+def test_views_of_a_buffer_of_our_own_are_aligned() -> None:
+    rng = np.random.default_rng(0)
+    for sizes in ((1, 2, 3), (100, 1, 1, 31, 32, 33), (0, 5, 0, 5000)):
+        arrays = [(name, rng.standard_normal(n).astype("<f4")) for n in sizes for name in ("data", "diff")]
+        for offset in range(4):
+            raw = b"".join(delimited(5 if name == "data" else 6, a.tobytes()) for name, a in arrays)
+            doubles = rng.standard_normal(offset + 1)
+            raw += delimited(8, doubles.tobytes()) + delimited(12, b"raw") + delimited(6, b"")
+            buffer = np.frombuffer(b"\0" * offset + raw, np.uint8).copy()
+            message = read_wire(buffer[offset:], BLOB, "x")
+            for name in ("data", "diff"):
+                expected = np.concatenate([a for n, a in arrays if n == name])
+                np.testing.assert_array_equal(message.array(name), expected)
+                assert all(piece.flags.aligned for piece in message.all(name))
+            np.testing.assert_array_equal(message.array("double_data"), doubles)
+            assert bytes(message.get("raw_data")) == b"raw"
+
+
 def test_unpacked_floats_and_doubles() -> None:
     values = np.random.default_rng(0).standard_normal(1000)
     floats = b"".join(b"\x2d" + struct.pack("<f", v) for v in values)

@@ -71,9 +71,7 @@ def _without(rule: Rule, source: str) -> Rule:
 def pixel_bounds(plan: RelevancePlan, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest input (C, H, W) for the z^B rule, which only the layer at the input can use."""
     if plan.bounds is None:
-        raise ModelError(
-            f"{layer}: the z^B rule needs the bounds of the input; this model's preprocessing is not known"
-        )
+        raise ModelError(f"{layer}: the z^B rule needs the bounds of the input, but the preprocessing is not known")
     if plan.forward.values[layer.inputs[0]].shape != plan.forward.values[plan.network.input].shape:
         raise ModelError(f"{layer}: the z^B rule is for the first layer, whose input are pixels")
     return plan.bounds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from caffe2lrp.layers.base import LayerParams, Shape, ShapeError, canonical_axis, register
 
@@ -45,7 +46,7 @@ class Slice(LayerParams):
         size = shape[canonical_axis(self.axis, shape)]
         if self.points:
             bounds = [0, *self.points, size]
-            if len(self.points) != self.parts - 1 or any(a >= b for a, b in zip(bounds, bounds[1:], strict=False)):
+            if len(self.points) != self.parts - 1 or any(a >= b for a, b in pairwise(bounds)):
                 raise ShapeError(f"slice points {self.points} do not cut a size of {size} into {self.parts} parts")
             return bounds
         if size % self.parts:
@@ -56,4 +57,4 @@ class Slice(LayerParams):
         (shape,) = inputs
         axis = canonical_axis(self.axis, shape)
         bounds = self.bounds(shape)
-        return [(*shape[:axis], b - a, *shape[axis + 1 :]) for a, b in zip(bounds, bounds[1:], strict=False)]
+        return [(*shape[:axis], b - a, *shape[axis + 1 :]) for a, b in pairwise(bounds)]

@@ -231,8 +231,9 @@ def _reached(nodes: list[Node], primary: set[Value]) -> set[Node]:
     """All layers that depend on a primary value."""
     values, reached = set(primary), set()
     for node in nodes:
-        # A layer that lacks its inputs is kept, too, so that it is complained about and not lost.
-        if any(value in values for value in node.inputs) or not (node.inputs or node.is_source):
+        # A layer that lacks an input is kept, too, so that it is complained about and not lost.
+        lacks = any(value.writer is None for value in node.inputs) or not (node.inputs or node.is_source)
+        if lacks or any(value in values for value in node.inputs):
             reached.add(node)
             values.update(node.outputs)
     return reached
@@ -248,6 +249,8 @@ def _ancestors(nodes: list[Node], wanted: set[Node]) -> set[Node]:
 
 
 def _check_written(node: Node) -> None:
+    if not node.inputs and node.type in REGISTRY:
+        raise ModelError(f"{node}: has no bottom, so there is nothing for it to compute with")
     for value in node.inputs:
         if value.writer is None:
             raise ModelError(

@@ -16,7 +16,7 @@ from caffe2lrp.errors import FileFormatError
 
 MAX_DEPTH = 100
 """Nesting that protobuf itself allows."""
-MAX_SIZE = 16 << 20
+MAX_SIZE = 8 << 20
 """The largest known prototxt files have about 1 MB; this keeps a wrong file from filling the memory."""
 
 # Possessive repeats: there is nothing to backtrack to, and remembering it would cost memory by the character.
