@@ -6,9 +6,9 @@ input before any other linear layer does, ``convolution`` and ``dense`` the laye
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from caffe2lrp import rules
 from caffe2lrp.errors import OptionError
@@ -22,10 +22,25 @@ LINEAR = (Convolution, InnerProduct)
 
 @dataclass(frozen=True)
 class Composite:
-    """A table from role to rule, see the module."""
+    """A table from role to rule, see the module.
+
+    Attributes
+    ----------
+    name
+        For messages and file names.
+    table
+        Pairs of role and rule.
+    relu
+        What happens at ReLUs: ``pass`` for relevance, ``positive`` and ``guided`` for the gradient baselines
+        deconvolution and guided backpropagation.
+    derivative
+        True derivatives of all layers that are not linear, for gradient baselines.
+    """
 
     name: str
     table: tuple[tuple[str, Rule], ...]
+    relu: Literal["pass", "positive", "guided"] = "pass"
+    derivative: bool = False
 
     def assign(self, network: Network) -> dict[str, Rule]:
         """The rule of each linear layer, by layer name."""
@@ -77,6 +92,13 @@ COMPOSITES = {
     "epsilon_alpha2_beta1": lambda: _by_type("epsilon_alpha2_beta1", rules.alphabeta(1.0), rules.epsilon()),
     "epsilon_alpha2_beta1_flat": lambda: _by_type(
         "epsilon_alpha2_beta1_flat", rules.alphabeta(1.0), rules.epsilon(), rules.flat()
+    ),
+    "gradient": lambda: replace(_everywhere("gradient", rules.gradient()), derivative=True),
+    "deconvolution": lambda: replace(
+        _everywhere("deconvolution", rules.gradient()), derivative=True, relu="positive"
+    ),
+    "guided_backprop": lambda: replace(
+        _everywhere("guided_backprop", rules.gradient()), derivative=True, relu="guided"
     ),
     "epsilon_gamma_box": lambda: _by_type("epsilon_gamma_box", rules.gamma(), rules.epsilon(), rules.zbox()),
 }

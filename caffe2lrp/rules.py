@@ -66,6 +66,28 @@ class Denominator:
 
 
 @dataclass(frozen=True)
+class Quirks:
+    """What the LRP Toolbox does otherwise than the mathematics (`caffe2lrp.toolbox`); nothing by default.
+
+    Attributes
+    ----------
+    first_group_bias
+        Every group of a convolution takes the bias of its first group.
+    flat_by_pixel
+        The flat rule of a convolution divides by the pixels of the kernel, not by the number of inputs.
+    high_in_padding
+        Upper bound of z^B in the padding.
+    spread_bias
+        The bias is spread evenly over all inputs, padding included (``biastreatmenttype 1``).
+    """
+
+    first_group_bias: bool = False
+    flat_by_pixel: bool = False
+    high_in_padding: float | None = None
+    spread_bias: bool = False
+
+
+@dataclass(frozen=True)
 class Rule:
     """A rule: sources, denominators, and whether relevance is divided by them at all.
 
@@ -79,12 +101,15 @@ class Rule:
         One entry for each term.
     divide
         False for plain transposed products (gradients).
+    quirks
+        Deviations from the mathematics.
     """
 
     name: str
     sources: tuple[str, ...]
     denominators: tuple[Denominator, ...]
     divide: bool = True
+    quirks: Quirks = Quirks()
 
 
 def epsilon(epsilon: float = 1e-6) -> Rule:
@@ -140,6 +165,11 @@ def zbox(epsilon: float = 1e-6) -> Rule:
     _require("epsilon", epsilon)
     parts = (FULL, Part(positive=-1), Part(full=-1, positive=1))
     return Rule("zbox", ("x", "low", "high"), (Denominator(parts, bias=None, epsilon=epsilon),))
+
+
+def gradient() -> Rule:
+    """The derivative: R_i = sum_j w_ij R_j, for gradient baselines; it is no relevance rule."""
+    return Rule("gradient", ("one",), (Denominator((FULL,), bias=None),), divide=False)
 
 
 RULES = {

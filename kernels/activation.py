@@ -76,3 +76,72 @@ def power(part: Int, parts: Int, x: F1, y: F1, exponent: Float, scale: Float, sh
     else:
         for i in range(start, stop):
             y[i] = (shift + scale * x[i]) ** exponent
+
+
+@kernel
+def rectify(part: Int, parts: Int, x: F1, r: F1, r_in: F1, guided: Int) -> None:
+    """r_in = max(r, 0), for deconvolution; with `guided` only where x > 0."""
+    start, stop = share(x.size, part, parts)
+    zero = x.dtype.type(0)
+    for i in range(start, stop):
+        r_in[i] = r[i] if r[i] > zero and (guided == 0 or x[i] > zero) else zero
+
+
+@kernel
+def prelu_gradient(part: Int, parts: Int, x: F3, slope: F1, r: F3, r_in: F3) -> None:
+    """r_in = r where x > 0, else slope * r, for (N, C, pixels); ReLU is the case of one slope."""
+    start, stop = share(x.shape[0] * x.shape[1], part, parts)
+    zero = x.dtype.type(0)
+    for row in range(start, stop):
+        n, c = row // x.shape[1], row % x.shape[1]
+        factor = slope[c % slope.size]
+        for i in range(x.shape[2]):
+            r_in[n, c, i] = r[n, c, i] if x[n, c, i] > zero else factor * r[n, c, i]
+
+
+@kernel
+def sigmoid_gradient(part: Int, parts: Int, y: F1, r: F1, r_in: F1) -> None:
+    """r_in = r y (1 - y)."""
+    start, stop = share(y.size, part, parts)
+    one = y.dtype.type(1)
+    for i in range(start, stop):
+        r_in[i] = r[i] * y[i] * (one - y[i])
+
+
+@kernel
+def tanh_gradient(part: Int, parts: Int, y: F1, r: F1, r_in: F1) -> None:
+    """r_in = r (1 - y^2)."""
+    start, stop = share(y.size, part, parts)
+    one = y.dtype.type(1)
+    for i in range(start, stop):
+        r_in[i] = r[i] * (one - y[i] * y[i])
+
+
+@kernel
+def absval_gradient(part: Int, parts: Int, x: F1, r: F1, r_in: F1) -> None:
+    """r_in = r sign(x)."""
+    start, stop = share(x.size, part, parts)
+    zero = x.dtype.type(0)
+    for i in range(start, stop):
+        r_in[i] = r[i] if x[i] > zero else (-r[i] if x[i] < zero else zero)
+
+
+@kernel
+def elu_gradient(part: Int, parts: Int, x: F1, r: F1, r_in: F1, alpha: Float) -> None:
+    """r_in = r where x > 0, else r alpha exp(x)."""
+    start, stop = share(x.size, part, parts)
+    zero = x.dtype.type(0)
+    for i in range(start, stop):
+        r_in[i] = r[i] if x[i] > zero else r[i] * alpha * math.exp(x[i])
+
+
+@kernel
+def power_gradient(part: Int, parts: Int, x: F1, r: F1, r_in: F1, exponent: Float, scale: Float, shift: Float) -> None:
+    """r_in = r exponent scale (shift + scale x)^(exponent - 1)."""
+    start, stop = share(x.size, part, parts)
+    one = x.dtype.type(1)
+    for i in range(start, stop):
+        r_in[i] = r[i] * exponent * scale
+    if exponent != one:
+        for i in range(start, stop):
+            r_in[i] *= (shift + scale * x[i]) ** (exponent - one)

@@ -36,3 +36,13 @@ def sum_slices(part: Int, parts: Int, x: F3, y: F1) -> None:
             for i in range(x.shape[2]):
                 total += x[o, c, i]
         y[c] = total
+
+
+@kernel
+def spread(part: Int, parts: Int, x: F1, y: F3) -> None:
+    """y[:, c, :] = x[c]."""
+    start, stop = share(y.shape[0] * y.shape[1], part, parts)
+    for row in range(start, stop):
+        o, c = row // y.shape[1], row % y.shape[1]
+        for i in range(y.shape[2]):
+            y[o, c, i] = x[c]

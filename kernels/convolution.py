@@ -184,7 +184,7 @@ def add_transposed(
     apart = sum(-(-channels // tile) * tile * max(len(phase.taps), 1) for phase in phases)
     tile = choose_rows(channels * len(phases), program.dtype)
     together = -(-channels * len(phases) // tile) * tile * len(union)
-    if len(phases) > 1 and together < apart:
+    if len(phases) > 1 and union and together < apart:
         _add_together(program, sliding, weight, s, c, factor, mode, phases, union, label)
     else:
         for phase in phases:

@@ -87,3 +87,23 @@ def split_sign(part: Int, parts: Int, x: F3, y: F3) -> None:
             value = x[b, g, i]
             y[b, g, i] = value if value > zero else zero
             y[b, g, n + i] = value if value < zero else zero
+
+
+@kernel
+def paste(part: Int, parts: Int, src: F3, dst: F3, top: Int, left: Int) -> None:
+    """dst[:, top:, left:] = src, for planes (n, H, W); the rest stays as it is."""
+    start, stop = share(src.shape[0], part, parts)
+    for n in range(start, stop):
+        for y in range(src.shape[1]):
+            for x in range(src.shape[2]):
+                dst[n, top + y, left + x] = src[n, y, x]
+
+
+@kernel
+def crop(part: Int, parts: Int, src: F3, dst: F3, top: Int, left: Int) -> None:
+    """dst = src[:, top:, left:], for planes (n, H, W)."""
+    start, stop = share(dst.shape[0], part, parts)
+    for n in range(start, stop):
+        for y in range(dst.shape[1]):
+            for x in range(dst.shape[2]):
+                dst[n, y, x] = src[n, top + y, left + x]

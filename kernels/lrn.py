@@ -173,3 +173,56 @@ def lrn_within_relevance(
                     for jx in range(max(ix - half, 0), min(ix + half + 1, x.shape[2])):
                         around += u[c, jy, jx]
                 r_in[c, iy, ix] -= two * a * beta * x[c, iy, ix] * x[c, iy, ix] * around
+
+
+@kernel
+def lrn_across_gradient(
+    part: Int, parts: Int, x: F3, r: F3, r_in: F3, u: F3, size: Int, a: Float, beta: Float, k0: Float
+) -> None:
+    """Derivative of `lrn_across`; u is room for an array like x."""
+    channels, pixels = x.shape[1], x.shape[2]
+    two = x.dtype.type(2)
+    blocks = (pixels + BLOCK - 1) // BLOCK
+    start, stop = share(x.shape[0] * blocks, part, parts)
+    for unit in range(start, stop):
+        n, first = unit // blocks, unit % blocks * BLOCK
+        last = min(first + BLOCK, pixels)
+        for c in range(channels):
+            s, power = u[n, c, first:last], r_in[n, c, first:last]
+            value, above = x[n, c, first:last], r[n, c, first:last]
+            s[:] = k0
+            for j in range(max(c - size // 2, 0), min(c + size // 2 + 1, channels)):
+                _add_squares(x[n, j, first:last], a, s)
+            for p in range(s.size):
+                power[p] = s[p]
+            _negative_powers(power, beta)
+            for p in range(s.size):
+                power[p] *= above[p]
+                s[p] = power[p] * value[p] / s[p]
+        for c in range(channels):
+            value, result = x[n, c, first:last], r_in[n, c, first:last]
+            for j in range(max(c - size // 2, 0), min(c + size // 2 + 1, channels)):
+                sent = u[n, j, first:last]
+                for p in range(result.size):
+                    result[p] -= two * a * beta * value[p] * sent[p]
+
+
+@kernel
+def lrn_within_gradient(part: Int, parts: Int, x: F3, r: F3, r_in: F3, u: F3, size: Int, a: Float, beta: Float) -> None:
+    """Derivative of `lrn_within`; u is room for an array like x."""
+    one, two = x.dtype.type(1), x.dtype.type(2)
+    half = size // 2
+    start, stop = share(x.shape[0], part, parts)
+    for c in range(start, stop):
+        for iy in range(x.shape[1]):
+            for ix in range(x.shape[2]):
+                s = one + a * _square_sum(x, c, iy, ix, half)
+                r_in[c, iy, ix] = r[c, iy, ix] * _negative_power(s, beta, one)
+                u[c, iy, ix] = r_in[c, iy, ix] * x[c, iy, ix] / s
+        for iy in range(x.shape[1]):
+            for ix in range(x.shape[2]):
+                around = x.dtype.type(0)
+                for jy in range(max(iy - half, 0), min(iy + half + 1, x.shape[1])):
+                    for jx in range(max(ix - half, 0), min(ix + half + 1, x.shape[2])):
+                        around += u[c, jy, jx]
+                r_in[c, iy, ix] -= two * a * beta * x[c, iy, ix] * around

@@ -135,3 +135,21 @@ def average_pooling_relevance(
                     for iy in range(top, bottom):
                         for ix in range(left, right):
                             r_in[c, iy, ix] += factor * x[c, iy, ix]
+
+
+@kernel
+def average_pooling_gradient(
+    part: Int, parts: Int, r: F3, r_in: F3, kh: Int, kw: Int, sy: Int, sx: Int, py: Int, px: Int
+) -> None:
+    """Each cell of a window gets the window's value divided by its size."""
+    start, stop = share(r.shape[0], part, parts)
+    for c in range(start, stop):
+        r_in[c] = 0
+        for oy in range(r.shape[1]):
+            top, bottom = oy * sy - py, min(oy * sy - py + kh, r_in.shape[1] + py)
+            for ox in range(r.shape[2]):
+                left, right = ox * sx - px, min(ox * sx - px + kw, r_in.shape[2] + px)
+                value = r[c, oy, ox] / r.dtype.type((bottom - top) * (right - left))
+                for iy in range(max(top, 0), min(bottom, r_in.shape[1])):
+                    for ix in range(max(left, 0), min(right, r_in.shape[2])):
+                        r_in[c, iy, ix] += value

@@ -24,3 +24,17 @@ def softmax(part: Int, parts: Int, x: F3, y: F3) -> None:
             total += y[o, c, i]
         for c in range(x.shape[1]):
             y[o, c, i] /= total
+
+
+@kernel
+def softmax_gradient(part: Int, parts: Int, y: F3, r: F3, r_in: F3) -> None:
+    """r_in = y (r - sum over the classes of r y), for (outer, classes, inner)."""
+    inner = y.shape[2]
+    start, stop = share(y.shape[0] * inner, part, parts)
+    for unit in range(start, stop):
+        o, i = unit // inner, unit % inner
+        total = y.dtype.type(0)
+        for c in range(y.shape[1]):
+            total += r[o, c, i] * y[o, c, i]
+        for c in range(y.shape[1]):
+            r_in[o, c, i] = y[o, c, i] * (r[o, c, i] - total)

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_caffe_oracle import read_with_oracle
 
 from caffe2lrp.converters import caffe
 from caffe2lrp.converters.caffe.message import Message, new
@@ -22,6 +21,7 @@ from caffe2lrp.errors import Caffe2LrpError, FileFormatError, ModelError, Option
 from caffe2lrp.ir import Network
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.pooling import Pooling
+from tests.test_caffe_oracle import read_with_oracle
 
 # prototxt, weights, number of layers, input shape, output blobs
 MODELS = [
@@ -406,6 +406,20 @@ def test_unknown_types_are_all_named(folder: Folder) -> None:
         assert part in str(caught.value)
 
 
+def test_misspelt_types_get_a_hint(folder: Folder) -> None:
+    for kind, meant in (("Relu", "ReLU"), ("INNER_PRODUCT", "InnerProduct"), ("Batchnorm", "BatchNorm")):
+        with pytest.raises(ModelError, match=rf"\({kind}\) - is {meant} meant\?"):
+            folder.define(INPUT + f'layer {{ name: "x" type: "{kind}" bottom: "data" top: "x" }}')
+
+
+def test_layers_without_weights_may_share_a_name(folder: Folder) -> None:
+    relu = 'layer { name: "fc" type: "ReLU" bottom: "%s" top: "%s" }\n'
+    text = INPUT + relu % ("data", "x") + (FC % "").replace('bottom: "data"', 'bottom: "x"') + relu % ("fc", "fc")
+    network = folder.load(text, {"fc": [random(5, 192), random(5)]})
+    assert [layer.name for layer in network.layers] == ["fc#2", "fc", "fc#3"]
+    assert "called 'fc#2' here" in network.notes[0]
+
+
 def test_unknown_fields_are_noted_once(folder: Folder) -> None:
     pool = (
         'layer { name: "%s" type: "Pooling" bottom: "data" top: "%s" pooling_param { kernel_size: 2\n new: 1 } %s }\n'
@@ -453,7 +467,11 @@ def test_data_layers_without_a_size_ask_for_it(folder: Folder, kind: str) -> Non
     text = DATA % (kind, "") + FC % "" + HEAD % ("SoftmaxWithLoss", "")
     with pytest.raises(ModelError, match=r"net.prototxt:1: layer 'd' .*input_shape=\(1, 3, 227, 227\)"):
         folder.define(text)
-    assert folder.define(text, input_shape=(2, 1, 4, 4)).input_shape == (2, 1, 4, 4)
+    network = folder.define(
+        text.replace('top: "label"', 'top: "label" transform_param { scale: 0.5 }'), input_shape=(2, 1, 4, 4)
+    )
+    assert network.input_shape == (2, 1, 4, 4)
+    assert any("shape (2, 1, 4, 4); it prepared images with scale 0.5" in note for note in network.notes)
     assert folder.define(text, input_shape={"data": [2, 1, 4, 4]}).input_shape == (2, 1, 4, 4)
 
 
@@ -526,7 +544,12 @@ def test_a_second_true_input_is_kept(folder: Folder) -> None:
         (INPUT + 'layer { name: "r" type: "ReLU" bottom: "data" }', "layer 'r' .*has no top"),
         (INPUT + 'layer { name: "s" type: "Slice" bottom: "data" }', "layer 's' .*has no top"),
         (INPUT + 'layer { name: "c" type: "Concat" top: "y" }', "layer 'c' .*has no bottom"),
-        (INPUT + (POOL + POOL.replace('top: "pool"', 'top: "x"')) % (("kernel_size: 2",) * 2), "has the same name, at"),
+        (
+            INPUT + FC % "" + (FC % "").replace('top: "fc"', 'top: "x"'),
+            "another layer with weights has the same name, at",
+        ),
+        ('layers { type: "ReLU" }', "in quotes belong into the 'layer { }' of newer files"),
+        ('net: "x.prototxt" base_lr: 0.1', "it is a solver definition: pass the net that it names"),
         (INPUT, "no layers are left in phase TEST"),
         (INPUT.replace("8, 8", "8, 0") + RELU.replace("conv", "data"), "impossible shape"),
         (INPUT + FC % "num_output: 7", "may be given only once"),

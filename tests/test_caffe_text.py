@@ -148,6 +148,7 @@ def test_the_tree_knows_columns() -> None:
         ("prelu_param { channel_shared: 2 }", "'channel_shared' needs true or false"),
         ("pooling_param { pool: 'MAX' }", "'pool' needs one of MAX, AVE, STOCHASTIC"),
         ("lrn_param: 3", "'lrn_param' is a message and needs braces, but here is 3"),
+        ("type: RELU", "without quotes belong into the 'layers { }' of older files), but here is RELU"),
         ("name { a: 1 }", "'name' is a value of type string, not a message in braces"),
         ("name: 'a'\nname: 'b'", "2:1: 'name' may be given only once here"),
         ("a { " * 200, "messages are nested deeper than 100 levels"),

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_caffe_oracle import oracle, plain, plain_oracle, same
 
 from caffe2lrp.converters.caffe.message import Message, new
 from caffe2lrp.converters.caffe.schema import ENUMS, SCHEMAS, Field
 from caffe2lrp.converters.caffe.weights import blob_of
 from caffe2lrp.converters.caffe.wire import read_wire, write_wire
 from caffe2lrp.errors import FileFormatError
+from tests.test_caffe_oracle import oracle, plain, plain_oracle, same
 
 NET, BLOB = SCHEMAS["NetParameter"], SCHEMAS["BlobProto"]
 

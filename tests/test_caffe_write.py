@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_caffe_oracle import read_with_oracle
 
 from caffe2lrp.converters import caffe
 from caffe2lrp.converters.caffe.layers import known_types
@@ -26,6 +25,7 @@ from caffe2lrp.layers.lrn import LRN
 from caffe2lrp.layers.pooling import Pooling
 from caffe2lrp.layers.reshape import Flatten, Reshape
 from caffe2lrp.layers.softmax import Softmax
+from tests.test_caffe_oracle import read_with_oracle
 
 
 def assert_equal(a: Network, b: Network) -> None:

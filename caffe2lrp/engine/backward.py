@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from caffe2lrp.engine.plan import ForwardPlan
-from caffe2lrp.engine.registry import RELEVANCE
+from caffe2lrp.engine.registry import GRADIENT, RELEVANCE
+from caffe2lrp.engine.signs import nonnegative_blobs
 from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import eltwise, launch
@@ -18,6 +19,7 @@ from caffe2lrp.layers.base import Shape
 from caffe2lrp.rules import Rule
 
 LRNRule = Literal["taylor", "identity", "toolbox"]
+ReLURule = Literal["pass", "positive", "guided"]
 
 # Sums of inputs that share out relevance without a rule of their own (eltwise sums, affine layers).
 _EPSILON = 1e-9
@@ -31,15 +33,28 @@ class Settings:
     ----------
     rules
         Pairs of layer name and rule, for all linear layers.
-    lrn
-        How relevance passes LRN layers.
     start
         Blob at which relevance starts.
+    lrn
+        How relevance passes LRN layers.
+    relu
+        ``pass`` for relevance; ``positive`` keeps its positive part (deconvolution), ``guided`` keeps that
+        only where the ReLU was active (guided backpropagation).
+    derivative
+        True derivatives of all layers instead of relevance.
+    average_max
+        Max pooling shares relevance out as average pooling does.
+    spread_empty
+        Average pooling adds the activations themselves where a window's sum is below 1e-6 (LRP Toolbox).
     """
 
     rules: tuple[tuple[str, Rule], ...]
-    lrn: LRNRule
     start: str
+    lrn: LRNRule = "taylor"
+    relu: ReLURule = "pass"
+    derivative: bool = False
+    average_max: bool = False
+    spread_empty: bool = False
 
 
 class Ledger:
@@ -81,6 +96,7 @@ class RelevancePlan:
         self.ledgers: dict[str, Ledger] = {}
         self.sent: dict[str, list[np.ndarray]] = {}  # what each layer gives its inputs, before readers are summed
         self._late: list[tuple[np.ndarray, np.ndarray]] = []
+        self.nonnegative = nonnegative_blobs(self.network)
         self.path = self._layers_below(settings.start)
         self._readers = dict.fromkeys(self.network.shapes, 0)
         for layer in self.path:
@@ -106,15 +122,17 @@ class RelevancePlan:
         return path[::-1]
 
     def _append(self, layer: Layer) -> None:
-        if layer.type not in RELEVANCE:
-            raise ModelError(f"{layer}: relevance cannot pass through {layer.type}; start below it, for example at "
-                             f"layer='{layer.inputs[0]}'")  # fmt: skip
+        table = {**RELEVANCE, **GRADIENT} if self.settings.derivative else RELEVANCE
+        if layer.type not in table:
+            raise ModelError(
+                f"{layer}: relevance cannot pass through {layer.type}; start below it, at layer='{layer.inputs[0]}'"
+            )
         for blob in layer.outputs:  # an output that does not lead to the start has no relevance
             if blob not in self.relevance:
                 self.relevance[blob] = np.zeros(self.network.shapes[blob], self.dtype)
         self.sent[layer.name] = []
         self._layer = layer.name
-        RELEVANCE[layer.type](self, layer)
+        table[layer.type](self, layer)
         for source, target in self._late:
             self.program.add(eltwise.add_scaled, source.reshape(-1), 1.0, target.reshape(-1), label=layer.name)
         self._late.clear()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from caffe2lrp.engine.backward import Ledger, RelevancePlan
 from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer
-from caffe2lrp.rules import Denominator, Part, Rule
+from caffe2lrp.kernels import spread_bias as kernels
+from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.rules import POSITIVE, Denominator, Part, Rule
 
 
 def part_of(w: np.ndarray, part: Part) -> np.ndarray:
@@ -48,24 +50,22 @@ class LinearCall:
 
 def linear_call(plan: RelevancePlan, layer: Layer) -> LinearCall:
     """Rule and arrays of a linear layer; sources that are always zero are left out of the rule."""
-    from caffe2lrp.engine.signs import nonnegative_blobs
-
     if layer.name not in plan.rules:
         raise ModelError(f"{layer} has no rule")
     rule = plan.rules[layer.name]
-    if "x-" in rule.sources and layer.inputs[0] in nonnegative_blobs(plan.network):
+    if "x-" in rule.sources and layer.inputs[0] in plan.nonnegative:
         rule = _without(rule, "x-")
     ledger = plan.ledgers[layer.name] = Ledger(layer, rule)
     bias = plan.forward.weight(layer, "bias") if "bias" in layer.weights else None
+    if bias is not None and rule.quirks.first_group_bias and isinstance(layer.params, Convolution):
+        bias = np.tile(bias[: bias.size // layer.params.group], layer.params.group)
     return LinearCall(layer, rule, plan.forward.values[layer.inputs[0]], plan.relevance[layer.outputs[0]], bias, ledger)
 
 
 def _without(rule: Rule, source: str) -> Rule:
     keep = [i for i, s in enumerate(rule.sources) if s != source]
-    denominators = tuple(
-        Denominator(tuple(d.parts[i] for i in keep), d.bias, d.factor, d.epsilon, d.mode) for d in rule.denominators
-    )
-    return Rule(rule.name, tuple(rule.sources[i] for i in keep), denominators, rule.divide)
+    denominators = tuple(replace(d, parts=tuple(d.parts[i] for i in keep)) for d in rule.denominators)
+    return replace(rule, sources=tuple(rule.sources[i] for i in keep), denominators=denominators)
 
 
 def pixel_bounds(plan: RelevancePlan, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
@@ -75,3 +75,27 @@ def pixel_bounds(plan: RelevancePlan, layer: Layer) -> tuple[np.ndarray, np.ndar
     if plan.forward.values[layer.inputs[0]].shape != plan.forward.values[plan.network.input].shape:
         raise ModelError(f"{layer}: the z^B rule is for the first layer, whose input are pixels")
     return plan.bounds
+
+
+def add_spread_bias(
+    plan: RelevancePlan,
+    call: LinearCall,
+    weight: np.ndarray,
+    x: np.ndarray,
+    r: np.ndarray,
+    target: np.ndarray,
+    sizes: tuple[int, ...],
+) -> None:
+    """Alpha-beta rule where w x is replaced by w x + b / K for each of the K inputs (LRP Toolbox, biastreatmenttype 1).
+
+    All arrays are those of a convolution; a fully connected layer is one over a single pixel. `sizes` are
+    kernel, stride, pad, dilation (vertical, horizontal each) and group.
+    """
+    assert call.bias is not None
+    k = weight[0].size
+    for g, d in enumerate(call.rule.denominators):
+        s = plan.new(r.shape)
+        sign = 1 if d.parts[0] == POSITIVE else -1
+        shared = (x, weight, call.bias / call.bias.dtype.type(k), r, s)
+        plan.program.add(kernels.spread_bias_ratio, *shared, *sizes, sign, d.factor, label=call.layer.name)
+        plan.program.add(kernels.spread_bias_relevance, *shared, target, *sizes, sign, g, label=call.layer.name)

@@ -18,6 +18,9 @@ FORWARD: dict[str, Callable[[ForwardPlan, Layer], None]] = {}
 RELEVANCE: dict[str, Callable[[RelevancePlan, Layer], None]] = {}
 """Functions that append a layer's relevance pass to a plan, by layer type."""
 
+GRADIENT: dict[str, Callable[[RelevancePlan, Layer], None]] = {}
+"""Functions that append a layer's derivative, for the types where it is not what relevance does."""
+
 _F = TypeVar("_F", bound=Callable[..., None])
 
 
@@ -38,6 +41,17 @@ def relevance(*types: type[LayerParams]) -> Callable[[_F], _F]:
     def add(function: _F) -> _F:
         for t in types:
             RELEVANCE[t.type] = function
+        return function
+
+    return add
+
+
+def gradient(*types: type[LayerParams]) -> Callable[[_F], _F]:
+    """Decorator: the derivative of these layer types."""
+
+    def add(function: _F) -> _F:
+        for t in types:
+            GRADIENT[t.type] = function
         return function
 
     return add

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,17 +16,49 @@ from caffe2lrp.errors import OptionError
 from caffe2lrp.explanation import Explanation, Target, target_lists
 from caffe2lrp.ir import Network
 
+if TYPE_CHECKING:
+    from caffe2lrp.conservation import Account
+
+Bounds = tuple[np.ndarray, np.ndarray]
+
 
 class Session:
-    """An input (N, C, H, W) that is to be explained.
+    """An input (N, C, H, W) that is to be explained, once or more often.
 
-    Affine layers behind linear ones are merged into them first (`caffe2lrp.engine.folding`).
+    The forward pass runs when it is first needed, and again only if another session has used the plan's
+    buffers in between.
+
+    Parameters
+    ----------
+    network
+        The network.
+    x
+        Input, (N, C, H, W), float32 or float64.
+    fold
+        Merge affine layers into the linear layers before them (`caffe2lrp.engine.folding`).
     """
 
-    def __init__(self, network: Network, x: np.ndarray) -> None:
-        self.network: Network = cached(network, ("folded",), lambda: fold_affine_layers(network))
-        self.x = x
+    def __init__(self, network: Network, x: np.ndarray, *, fold: bool = True) -> None:
+        self.network: Network = cached(network, ("folded",), lambda: fold_affine_layers(network)) if fold else network
+        self.x = x.copy()
         self._plan: ForwardPlan = forward_plan(self.network, x.shape, x.dtype, None)
+        self._run = object()  # this input's mark on the plan, which others may use between two calls
+
+    def values(self, blobs: Sequence[str]) -> dict[str, np.ndarray]:
+        """Copies of blobs of the forward pass, such as the probabilities that belong to the scores."""
+        with self._plan.lock:
+            self._plan.compute(self.x, self._run)
+            return {blob: self._plan.values[blob].copy() for blob in blobs}
+
+    @contextmanager
+    def values(self) -> Iterator[dict[str, np.ndarray]]:
+        """All blobs of the forward pass; they are valid, and nobody else's, within the block."""
+        with self._plan.lock:
+            if self._plan.holder is not self:
+                self._plan.holder = None
+                self._plan.compute(self.x)
+                self._plan.holder = self
+            yield self._plan.values
 
     def explain(
         self,
@@ -39,39 +73,39 @@ class Session:
         """Explain a target; see `caffe2lrp.explain`."""
         if blob not in self.network.shapes:
             raise OptionError(f"blob '{blob}' is not there to start at: its layer is merged with the one behind it")
-        backward = self._relevance_plan(composite, blob, lrn)
-        with self._plan.lock:
-            self._plan.compute(self.x)
-            values = self._plan.values[blob]
-            flat = values.reshape(values.shape[0], -1)
-            targets = target_lists(target, flat)
-            begin = np.zeros_like(flat)
+        rules = tuple(composite.assign(self.network).items())
+        settings = Settings(rules, blob, lrn, composite.relu, composite.derivative)
+        preprocessing = self.network.preprocessing
+        backward = self.plan(settings, lambda: preprocessing.bounds(self.x.shape) if preprocessing else None)
+        with self.values() as values:
+            outputs = values[blob].reshape(values[blob].shape[0], -1).copy()
+            targets = target_lists(target, outputs)
+            begin = np.zeros_like(outputs)
             for n, classes in enumerate(targets):
-                begin[n, classes] = flat[n, classes] if start == "score" else 1
-            backward.run(begin.reshape(values.shape))
+                begin[n, classes] = outputs[n, classes] if start == "score" else 1
+            backward.run(begin.reshape(values[blob].shape))
             return Explanation(
                 relevance=backward.input_relevance.copy(),
                 score=begin.sum(axis=1),
                 target=targets,
-                outputs=flat.copy(),
+                outputs=outputs,
                 rule=composite.name,
                 account=_account(backward) if account else None,
             )
 
-    def _relevance_plan(self, composite: Composite, blob: str, lrn: LRNRule) -> RelevancePlan:
-        settings = Settings(tuple(composite.assign(self.network).items()), lrn, blob)
-        plan = self._plan
+    def plan(
+        self, settings: Settings, bounds: Callable[[], Bounds | None] = lambda: None, key: object = None
+    ) -> RelevancePlan:
+        """The relevance plan for some settings; `key` tells plans with other bounds apart."""
 
         def make() -> RelevancePlan:
-            preprocessing = self.network.preprocessing
-            bounds = None if preprocessing is None else preprocessing.bounds(self.x.shape)
-            return RelevancePlan(plan, settings, bounds)
+            return RelevancePlan(self._plan, settings, bounds())
 
-        made: RelevancePlan = cached(self.network, ("relevance", id(plan), settings), make)
+        made: RelevancePlan = cached(self.network, ("relevance", id(self._plan), settings, key), make)
         return made
 
 
-def _account(backward: RelevancePlan):  # type: ignore[no-untyped-def]
+def _account(backward: RelevancePlan) -> Account:
     from caffe2lrp.conservation import account_of
 
     return account_of(backward)

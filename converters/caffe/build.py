@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,15 +12,13 @@ import numpy as np
 
 from caffe2lrp.converters.caffe.graph import Graph, Node, Value, for_inference, link, without_branches
 from caffe2lrp.converters.caffe.inputs import InputShape, input_shapes
-from caffe2lrp.converters.caffe.layers import ParameterError, known_types, read_params
+from caffe2lrp.converters.caffe.layers import ParameterError, has_weights, known_types, read_params
 from caffe2lrp.converters.caffe.message import Message
 from caffe2lrp.converters.caffe.phases import State, is_included
 from caffe2lrp.converters.caffe.weights import Blob, Weights
 from caffe2lrp.errors import FileFormatError, ModelError
 from caffe2lrp.ir import Layer, Network, Origin, with_weights
 from caffe2lrp.layers import LayerParams, Shape, ShapeError
-
-_WEIGHTED = frozenset({"Convolution", "InnerProduct", "BatchNorm", "PReLU", "Scale", "Bias"})
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def build(
         {names[value]: shape for value, shape in inputs.items()},
         [builder.layer(node, names) for node in layers],
         blob_names={name: value.blob for value, name in names.items() if name != value.blob},
-        notes=[*graph.notes, *_unknown_fields(definition, layers), *_unused(weights, graph, definition)],
+        notes=[*graph.notes, *_unknown_fields(definition), *_unused(weights, graph)],
     )
 
 
@@ -82,7 +82,7 @@ def build(
 def _inference_graph(definition: Definition, state: State) -> Graph:
     layers = definition.net.all("layer")
     if not layers:
-        raise FileFormatError(f"{definition.file}: there are no layers in this file; is it a Caffe net?")
+        raise FileFormatError(f"{definition.file}: there are no layers in this file; {_other_file(definition.net)}")
     included = [layer for layer in layers if is_included(layer, state, definition.place(layer))]
     chosen = {id(layer) for layer in included}
     graph = link(included, [layer for layer in layers if id(layer) not in chosen], definition.place)
@@ -90,7 +90,7 @@ def _inference_graph(definition: Definition, state: State) -> Graph:
     if all(node.is_source for node in graph.nodes):
         raise ModelError(f"{definition.file}: no layers are left in phase {state.phase}")
     _check_types(graph.nodes)
-    _check_names(graph.nodes)
+    _make_names_unique(graph)
     return graph
 
 
@@ -98,10 +98,16 @@ def _check_types(nodes: list[Node]) -> None:
     known = known_types()
     unknown = [node for node in nodes if node.type not in known and not node.is_source]
     if unknown:
-        lines = "\n".join(f"  {node}{_python_class(node)}" for node in unknown)
+        lines = "\n".join(f"  {node}{_python_class(node)}{_suggestion(node, known)}" for node in unknown)
         raise ModelError(
             f"{len(unknown)} layer(s) have types that are not known:\n{lines}\nKnown types: {', '.join(known)}"
         )
+
+
+def _suggestion(node: Node, known: list[str]) -> str:
+    by_lower_case = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(node.type.lower().replace("_", ""), by_lower_case, 1, 0.8)
+    return f" - is {by_lower_case[close[0]]} meant?" if close else ""
 
 
 def _python_class(node: Node) -> str:
@@ -109,17 +115,33 @@ def _python_class(node: Node) -> str:
     return f" [{param.get('module')}.{param.get('layer')}]" if node.type == "Python" else ""
 
 
-def _check_names(nodes: list[Node]) -> None:
-    seen: dict[str, Node] = {}
-    for node in nodes:
-        if not node.is_source and node.name in seen:
-            raise ModelError(f"{node}: another layer has the same name, at {seen[node.name].place}")
+def _other_file(net: Message) -> str:
+    """What a file without layers might be."""
+    if {"base_lr", "lr_policy", "max_iter"} & {unknown.name for unknown in net.unknown}:
+        return "it is a solver definition: pass the net that it names"
+    return "is it a Caffe net?"
+
+
+def _make_names_unique(graph: Graph) -> None:
+    """Caffe lets layers share a name, but weights go by name: at most one of them may have some."""
+    groups: dict[str, list[Node]] = {}
+    for node in graph.nodes:
         if not node.is_source:
-            seen[node.name] = node
+            groups.setdefault(node.name, []).append(node)
+    for name, nodes in groups.items():
+        weighted = [node for node in nodes if _needs_weights(node)]
+        if len(weighted) > 1:
+            raise ModelError(f"{weighted[1]}: another layer with weights has the same name, at {weighted[0].place}")
+        owner = weighted[0] if weighted else nodes[0]
+        free = (new for number in itertools.count(2) if (new := f"{name}#{number}") not in groups)
+        for node in (node for node in nodes if node is not owner):
+            new_name = next(free)
+            graph.notes.append(f"{node}: called '{new_name}' here, as another layer has the same name")
+            node.name = new_name
 
 
 def _needs_weights(node: Node) -> bool:
-    return node.type in _WEIGHTED and not (node.type in ("Scale", "Bias") and len(node.inputs) == 2)
+    return has_weights(node.type) and not (node.type in ("Scale", "Bias") and len(node.inputs) == 2)
 
 
 def _lacks_weights(node: Node, weights: Weights) -> bool:
@@ -259,7 +281,7 @@ class _Builder:
             file = self.weights.file if self.weights else ""
             raise ModelError(
                 f"{node}: its {name} has the shape {stored} for the input {bottoms[0]}, but {file} stores "
-                f"{blob.shape}. The weights belong to another net or to another version of this one"
+                f"{blob.shape}. The weights belong to another net, or to another version or input size of it"
             )
         values = blob.values.reshape(stored)
         return np.ascontiguousarray(values.T) if turned else values
@@ -285,7 +307,7 @@ def _shortened(items: Iterable[str], limit: int = 8) -> str:
     return ", ".join(listed[:limit]) + more
 
 
-def _unknown_fields(definition: Definition, nodes: list[Node]) -> list[str]:
+def _unknown_fields(definition: Definition) -> list[str]:
     """One note a field name, however often it occurs."""
     lines: dict[str, list[int]] = {}
     for message in definition.net.walk():
@@ -298,7 +320,7 @@ def _unknown_fields(definition: Definition, nodes: list[Node]) -> list[str]:
     return notes
 
 
-def _unused(weights: Weights | None, graph: Graph, definition: Definition) -> list[str]:
+def _unused(weights: Weights | None, graph: Graph) -> list[str]:
     if weights is None:
         return []
     used = {node.name for node in graph.nodes}

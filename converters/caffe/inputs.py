@@ -63,7 +63,12 @@ def input_shapes(graph: Graph, weights: Weights | None, given: InputShape | None
     if not sources:
         raise ModelError("the net has no input: neither 'input' fields nor an Input or data layer")
     asked = _asked(given, [value.blob for _, _, value in sources])
-    return {value: asked.get(value.blob) or _told(node, index, value, graph, weights) for node, index, value in sources}
+    shapes: dict[Value, Shape] = {}
+    for node, index, value in sources:
+        shapes[value] = shape = asked.get(value.blob) or _told(node, index, value, graph, weights)
+        if node.type != "Input":
+            graph.notes.append(f"{node}: replaced by the input '{value.blob}' of shape {shape}{_transformation(node)}")
+    return shapes
 
 
 def _asked(given: InputShape | None, blobs: list[str]) -> dict[str, Shape]:
@@ -86,8 +91,6 @@ def _told(node: Node, index: int, value: Value, graph: Graph, weights: Weights |
     shape = _declared(node, index)
     if shape is None and node.type != "Input":
         shape = _from_data_layer(node.message, _channels(value, node.message, graph, weights))
-        if shape is not None:
-            graph.notes.append(f"{node}: replaced by the input '{value.blob}' of shape {shape}{_transformation(node)}")
     if shape is None:
         channels = _channels_from_weights(value, graph, weights) if weights else None
         raise ModelError(

@@ -75,6 +75,11 @@ def known_types() -> list[str]:
     return sorted({*_READERS, *_PLAIN})
 
 
+def has_weights(kind: str) -> bool:
+    """Whether layers of a type store weights (those of Scale and Bias do unless they have a second input)."""
+    return kind in REGISTRY and REGISTRY[kind].weight_shapes is not LayerParams.weight_shapes
+
+
 def read_params(layer: Message, kind: str, note: Note) -> LayerParams:
     """Typed parameters of a layer.
 

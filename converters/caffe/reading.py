@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from caffe2lrp.converters.caffe.build import Definition, build
 from caffe2lrp.converters.caffe.files import PathLike, read_bytes, read_text_file, sniff
-from caffe2lrp.converters.caffe.graph import is_data
 from caffe2lrp.converters.caffe.hdf5 import read_hdf5
 from caffe2lrp.converters.caffe.inputs import InputShape
+from caffe2lrp.converters.caffe.layers import has_weights
 from caffe2lrp.converters.caffe.message import Message
 from caffe2lrp.converters.caffe.phases import state_of
 from caffe2lrp.converters.caffe.schema import SCHEMAS
@@ -170,12 +170,12 @@ def _read_caffemodel(path: PathLike) -> Weights:
 def _inline_weights(definition: Definition, stored: Weights | None) -> Weights:
     """The weights inside the definition itself: those of a caffemodel, or none."""
     weights = stored or from_layers(definition.net.all("layer"), definition.file)
-    if not weights.layers and any(_has_weights(layer) for layer in definition.net.all("layer")):
+    if not weights.layers and any(_needs_file(layer) for layer in definition.net.all("layer")):
         raise ModelError(
             f"{definition.file} defines the net but holds no weights: pass the .caffemodel or .caffemodel.h5 file, too"
         )
     return weights
 
 
-def _has_weights(layer: Message) -> bool:
-    return not is_data(layer) and layer.get("type") in ("Convolution", "InnerProduct", "BatchNorm", "PReLU")
+def _needs_file(layer: Message) -> bool:
+    return has_weights(layer.get("type")) and len(layer.all("bottom")) == 1

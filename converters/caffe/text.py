@@ -294,8 +294,12 @@ def _value(node: Node, known: Field, message: Message, file: str) -> Any:
 
 
 def _describe(known: Field) -> str:
+    if known.type == "V1LayerType":
+        return "a type such as CONVOLUTION (types in quotes belong into the 'layer { }' of newer files)"
     if known.type in ENUMS:
         return f"one of {', '.join(ENUMS[known.type])}"
+    if known.name == "type":
+        return "a string in quotes (types without quotes belong into the 'layers { }' of older files)"
     return {
         "int": "a whole number",
         "uint": "a whole number that is not negative",

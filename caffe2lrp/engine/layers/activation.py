@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from caffe2lrp.engine.backward import RelevancePlan
 from caffe2lrp.engine.plan import ForwardPlan
-from caffe2lrp.engine.registry import forward, relevance
+from caffe2lrp.engine.registry import forward, gradient, relevance
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import activation as kernels
 from caffe2lrp.layers.activation import ELU, AbsVal, Power, PReLU, ReLU, Sigmoid, TanH
@@ -53,6 +55,67 @@ def _same_values(plan: ForwardPlan, layer: Layer) -> None:
     plan.alias(layer.outputs[0], plan.inputs(layer)[0])
 
 
-@relevance(ReLU, PReLU, ELU, Power, Sigmoid, TanH, AbsVal, Dropout, Flatten, Reshape)
+@relevance(ReLU)
+def _relu_relevance(plan: RelevancePlan, layer: Layer) -> None:
+    r = plan.relevance[layer.outputs[0]]
+    if plan.settings.relu == "pass":
+        plan.pass_on(layer.inputs[0], r)
+        return
+    x, target = plan.forward.values[layer.inputs[0]], plan.into(layer.inputs[0])
+    guided = plan.settings.relu == "guided"
+    plan.program.add(kernels.rectify, *(a.reshape(-1) for a in (x, r, target)), guided, label=layer.name)
+
+
+@relevance(PReLU, ELU, Power, Sigmoid, TanH, AbsVal, Dropout, Flatten, Reshape)
 def _pass(plan: RelevancePlan, layer: Layer) -> None:
     plan.pass_on(layer.inputs[0], plan.relevance[layer.outputs[0]])
+
+
+@gradient(ReLU, PReLU)
+def _prelu_gradient(plan: RelevancePlan, layer: Layer) -> None:
+    if isinstance(layer.params, ReLU) and plan.settings.relu != "pass":
+        _relu_relevance(plan, layer)
+        return
+    x, r, target = _input_and_relevance(plan, layer)
+    if isinstance(layer.params, ReLU):
+        slope = np.array([layer.params.negative_slope], plan.dtype)
+    else:
+        slope = plan.forward.weight(layer, "slope")
+    shape = (x.shape[0], x.shape[1] if x.ndim > 1 else 1, -1)
+    arrays = [a.reshape(shape) for a in (x, r, target)]
+    plan.program.add(kernels.prelu_gradient, arrays[0], slope, *arrays[1:], label=layer.name)
+
+
+@gradient(Sigmoid, TanH)
+def _sigmoid_gradient(plan: RelevancePlan, layer: Layer) -> None:
+    _, r, target = _input_and_relevance(plan, layer)
+    y = plan.forward.values[layer.outputs[0]]
+    function = kernels.sigmoid_gradient if isinstance(layer.params, Sigmoid) else kernels.tanh_gradient
+    plan.program.add(function, *(a.reshape(-1) for a in (y, r, target)), label=layer.name)
+
+
+@gradient(AbsVal)
+def _absval_gradient(plan: RelevancePlan, layer: Layer) -> None:
+    arrays = [a.reshape(-1) for a in _input_and_relevance(plan, layer)]
+    plan.program.add(kernels.absval_gradient, *arrays, label=layer.name)
+
+
+@gradient(ELU)
+def _elu_gradient(plan: RelevancePlan, layer: Layer) -> None:
+    assert isinstance(layer.params, ELU)
+    arrays = [a.reshape(-1) for a in _input_and_relevance(plan, layer)]
+    plan.program.add(kernels.elu_gradient, *arrays, layer.params.alpha, label=layer.name)
+
+
+@gradient(Power)
+def _power_gradient(plan: RelevancePlan, layer: Layer) -> None:
+    p = layer.params
+    assert isinstance(p, Power)
+    arrays = [a.reshape(-1) for a in _input_and_relevance(plan, layer)]
+    plan.program.add(kernels.power_gradient, *arrays, p.power, p.scale, p.shift, label=layer.name)
+
+
+def _input_and_relevance(plan: RelevancePlan, layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Input, relevance of the output, and where the relevance of the input goes."""
+    blob = layer.inputs[0]
+    return plan.forward.values[blob], plan.relevance[layer.outputs[0]], plan.into(blob)

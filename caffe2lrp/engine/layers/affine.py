@@ -13,7 +13,7 @@ import numpy as np
 
 from caffe2lrp.engine.backward import RelevancePlan
 from caffe2lrp.engine.plan import ForwardPlan
-from caffe2lrp.engine.registry import forward, relevance
+from caffe2lrp.engine.registry import forward, gradient, relevance
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import affine as kernels
 from caffe2lrp.kernels import eltwise
@@ -70,12 +70,8 @@ def _affine_relevance(plan: RelevancePlan, layer: Layer) -> None:
         weighted = _weighted_input(plan, layer, inputs[0].reshape(layout), factor.astype(plan.dtype))
         plan.share_out(layer, [(layer.inputs[0], weighted)])
     elif isinstance(layer.params, Bias):
-        spread = plan.new(layout)
-        plan.program.add(
-            kernels.affine, np.zeros(layout, plan.dtype), np.zeros(layout[1], plan.dtype), inputs[1].reshape(-1),
-            spread, label=layer.name,
-        )  # fmt: skip
-        given = plan.new((layout[0], layout[1], layout[2]))
+        spread, given = plan.new(layout), plan.new(layout)
+        plan.program.add(kernels.spread, inputs[1].reshape(-1), spread, label=layer.name)
         plan.share_out(layer, [(layer.inputs[0], inputs[0].reshape(layout)), (None, spread)], into={1: given})
         _sum_onto(plan, layer, layout, given)
     else:
@@ -105,3 +101,24 @@ def _sum_onto(plan: RelevancePlan, layer: Layer, layout: tuple[int, int, int], g
     """Relevance of the second, smaller input: the sum over what it was broadcast to."""
     target = plan.into(layer.inputs[1])
     plan.program.add(kernels.sum_slices, given.reshape(layout), target.reshape(-1), label=layer.name)
+
+
+@gradient(BatchNorm, Scale, Bias)
+def _affine_gradient(plan: RelevancePlan, layer: Layer) -> None:
+    inputs = [plan.forward.values[blob] for blob in layer.inputs]
+    layout = _layout(layer, [x.shape for x in inputs])
+    r, target = plan.relevance[layer.outputs[0]].reshape(layout), plan.into(layer.inputs[0]).reshape(layout)
+    if len(inputs) == 1:
+        factor = factor_and_offset(layer)[0].astype(plan.dtype)
+    elif isinstance(layer.params, Scale):
+        factor = inputs[1].reshape(-1)
+    else:
+        factor = np.ones(layout[1], plan.dtype)
+    plan.program.add(kernels.scale, r, factor, target, label=layer.name)
+    if len(inputs) == 2:
+        given = r
+        if isinstance(layer.params, Scale):
+            given = plan.new(layout)
+            flat = [a.reshape(-1) for a in (inputs[0], r, given)]
+            plan.program.add(eltwise.times, *flat, label=layer.name)
+        _sum_onto(plan, layer, layout, given)

@@ -7,10 +7,12 @@ denominators and once transposed for the shares.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from caffe2lrp.engine.backward import RelevancePlan, constant
-from caffe2lrp.engine.linear import LinearCall, linear_call, part_of, pixel_bounds
+from caffe2lrp.engine.linear import LinearCall, add_spread_bias, linear_call, part_of, pixel_bounds
 from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, relevance
 from caffe2lrp.ir import Layer
@@ -49,7 +51,9 @@ def _sliding(layer: Layer, source: Shape, target: Shape) -> Sliding:
 @relevance(Convolution)
 def _convolution_relevance(plan: RelevancePlan, layer: Layer) -> None:
     call = linear_call(plan, layer)
-    if call.rule.sources == ("one",):
+    if call.rule.quirks.spread_bias and call.bias is not None:
+        _spread_bias(plan, call)
+    elif call.rule.sources == ("one",):
         _without_input(plan, call)
     else:
         _with_sources(plan, call)
@@ -62,6 +66,8 @@ def _without_input(plan: RelevancePlan, call: LinearCall) -> None:
     s = call.r
     if call.rule.divide:
         norms = np.ascontiguousarray(weight.sum(axis=(2, 3)).reshape(-1))
+        if call.rule.quirks.flat_by_pixel:
+            norms[:] = weight.shape[3]
         s = plan.new(call.r.shape)
         rows = (call.r.shape[0], call.r.shape[1], -1)
         plan.program.add(
@@ -81,8 +87,11 @@ def _with_sources(plan: RelevancePlan, call: LinearCall) -> None:
     n = call.x.shape[0]
     outer, terms = n * p.group, len(rule.denominators)
     sources = _sources(plan, call)
+    sliding = _sliding(layer, sources.shape, call.r.shape)
+    if rule.quirks.high_in_padding is not None:
+        sources, sliding = _pad_sources(plan, call, sources)
     weight = _stacked_weight(plan, call)
-    z = _denominators(plan, call, sources, weight)
+    z = _denominators(plan, call, sources, weight, sliding)
     s = plan.new(z.shape)
     r = call.r.reshape(outer, -1)
     for g, d in enumerate(rule.denominators):
@@ -97,13 +106,41 @@ def _with_sources(plan: RelevancePlan, call: LinearCall) -> None:
         call.ledger.add(z.reshape(part)[:, :, g], s.reshape(part)[:, :, g], bias, d.factor, d.epsilon)
     target = plan.into(layer.inputs[0])
     shares = target if len(rule.sources) == 1 else plan.new(sources.shape)
-    sliding = _sliding(layer, sources.shape, s.shape)
+    sliding = replace(sliding, source=sources.shape, target=s.shape)
     add_transposed(plan.program, sliding, weight, s, shares, sources, STORE_TIMES, f"{layer.name} back")
     if shares is target:
         return
+    whole = target if sources.shape[2:] == target.shape[2:] else plan.new((*target.shape[:2], *sources.shape[2:]))
     plan.program.add(
-        sharing.sum_sources, shares.reshape(outer, len(rule.sources), -1), target.reshape(outer, -1), label=layer.name
+        sharing.sum_sources, shares.reshape(outer, len(rule.sources), -1), whole.reshape(outer, -1), label=layer.name
     )
+    if whole is not target:
+        plan.program.add(eltwise.crop, _planes(whole), _planes(target), *p.pad, label=layer.name)
+
+
+def _planes(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1, *array.shape[2:])
+
+
+def _pad_sources(plan: RelevancePlan, call: LinearCall, sources: np.ndarray) -> tuple[np.ndarray, Sliding]:
+    """Sources with their padding spelled out, for bounds that are not 0 there; the last source is `high`."""
+    p = call.layer.params
+    assert isinstance(p, Convolution)
+    n, channels, height, width = sources.shape
+    padded = np.zeros((n, channels, height + 2 * p.pad[0], width + 2 * p.pad[1]), plan.dtype)
+    by_source = padded.reshape(n, p.group, len(call.rule.sources), -1, *padded.shape[2:])
+    by_source[:, :, -1] = call.rule.quirks.high_in_padding
+    plan.program.add(eltwise.paste, _planes(sources), _planes(padded), *p.pad, label=call.layer.name)
+    return padded, replace(_sliding(call.layer, padded.shape, call.r.shape), pad=(0, 0))
+
+
+def _spread_bias(plan: RelevancePlan, call: LinearCall) -> None:
+    """Alpha-beta with the bias spread over the inputs."""
+    p = call.layer.params
+    assert isinstance(p, Convolution)
+    weight = plan.forward.weight(call.layer, "weight")
+    sizes = (*p.kernel, *p.stride, *p.pad, *p.dilation, p.group)
+    add_spread_bias(plan, call, weight, call.x, call.r, plan.into(call.layer.inputs[0]), sizes)
 
 
 def _stacked_weight(plan: RelevancePlan, call: LinearCall) -> np.ndarray:
@@ -113,7 +150,9 @@ def _stacked_weight(plan: RelevancePlan, call: LinearCall) -> np.ndarray:
     return np.concatenate(rows, axis=1)
 
 
-def _denominators(plan: RelevancePlan, call: LinearCall, sources: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _denominators(
+    plan: RelevancePlan, call: LinearCall, sources: np.ndarray, weight: np.ndarray, sliding: Sliding
+) -> np.ndarray:
     """z of all denominators, (N, group * denominators * M / group, H', W'); the forward pass's own where it is that."""
     layer, rule = call.layer, call.rule
     if rule.sources == ("x",) and [(d.parts, d.bias) for d in rule.denominators] == [((FULL,), FULL)]:
@@ -125,7 +164,8 @@ def _denominators(plan: RelevancePlan, call: LinearCall, sources: np.ndarray, we
     bias = np.stack([zero if b is None else b for b in parts]).reshape(len(parts), p.group, -1).transpose(1, 0, 2)
     out: Shape = (call.x.shape[0], p.num_output * len(parts), *call.r.shape[2:])
     z = plan.new(out)
-    sliding, flat = _sliding(layer, sources.shape, out), np.ascontiguousarray(bias).reshape(-1)
+    flat = np.ascontiguousarray(bias).reshape(-1)
+    sliding = replace(sliding, source=sources.shape, target=out)
     add_forward(plan.program, sliding, weight, flat, sources, z, STORE, layer.name)
     return z
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from caffe2lrp.engine.backward import RelevancePlan
 from caffe2lrp.engine.plan import ForwardPlan
-from caffe2lrp.engine.registry import forward, relevance
+from caffe2lrp.engine.registry import forward, gradient, relevance
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import eltwise as kernels
 from caffe2lrp.layers.eltwise import Eltwise
@@ -75,3 +75,22 @@ def _maximum(plan: RelevancePlan, layer: Layer) -> None:
     for blob in layer.inputs:
         x = plan.forward.values[blob].reshape(-1)
         plan.program.add(kernels.take_winner, x, y, remaining, plan.into(blob).reshape(-1), label=layer.name)
+
+
+@gradient(Eltwise)
+def _eltwise_gradient(plan: RelevancePlan, layer: Layer) -> None:
+    assert isinstance(layer.params, Eltwise)
+    r = plan.relevance[layer.outputs[0]].reshape(-1)
+    if layer.params.operation == "SUM":
+        for blob, coefficient in zip(layer.inputs, _coefficients(layer), strict=True):
+            plan.program.add(kernels.scaled, r, coefficient, plan.into(blob).reshape(-1), label=layer.name)
+    elif layer.params.operation == "MAX":
+        _maximum(plan, layer)
+    else:
+        for i, blob in enumerate(layer.inputs):
+            target = plan.into(blob).reshape(-1)
+            plan.program.add(kernels.scaled, r, 1.0, target, label=layer.name)
+            for j, other in enumerate(layer.inputs):
+                if j != i:
+                    value = plan.forward.values[other].reshape(-1)
+                    plan.program.add(kernels.times, target, value, target, label=layer.name)

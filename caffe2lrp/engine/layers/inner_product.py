@@ -7,7 +7,7 @@ from dataclasses import astuple
 import numpy as np
 
 from caffe2lrp.engine.backward import RelevancePlan, constant
-from caffe2lrp.engine.linear import LinearCall, linear_call, part_of, pixel_bounds
+from caffe2lrp.engine.linear import LinearCall, add_spread_bias, linear_call, part_of, pixel_bounds
 from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, relevance
 from caffe2lrp.ir import Layer
@@ -32,7 +32,12 @@ def _inner_product(plan: ForwardPlan, layer: Layer) -> None:
 @relevance(InnerProduct)
 def _inner_product_relevance(plan: RelevancePlan, layer: Layer) -> None:
     call = linear_call(plan, layer)
-    if call.rule.sources == ("one",):
+    if call.rule.quirks.spread_bias and call.bias is not None:
+        w, x, r = _weights(plan, call)
+        target = plan.into(layer.inputs[0]).reshape(*x.shape, 1, 1)
+        pixel = (1, 1, 1, 1, 0, 0, 1, 1, 1)
+        add_spread_bias(plan, call, w[:, :, None, None], x.reshape(target.shape), r[:, :, None, None], target, pixel)
+    elif call.rule.sources == ("one",):
         _without_input(plan, call)
     elif _is_signed(call.rule):
         _signed(plan, call)

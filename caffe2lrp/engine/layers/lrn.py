@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from caffe2lrp.engine.backward import RelevancePlan
 from caffe2lrp.engine.plan import ForwardPlan
-from caffe2lrp.engine.registry import forward, relevance
+from caffe2lrp.engine.registry import forward, gradient, relevance
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import lrn as kernels
 from caffe2lrp.kernels.launch import threads
@@ -51,4 +51,22 @@ def _lrn_relevance(plan: RelevancePlan, layer: Layer) -> None:
         plan.program.add(
             kernels.lrn_within_relevance, *(a.reshape(planes) for a in (x, r, target, room)),
             p.size, p.alpha / p.size**2, p.beta, conserve, label=layer.name,
+        )  # fmt: skip
+
+
+@gradient(LRN)
+def _lrn_gradient(plan: RelevancePlan, layer: Layer) -> None:
+    p = layer.params
+    assert isinstance(p, LRN)
+    x, r = plan.forward.values[layer.inputs[0]], plan.relevance[layer.outputs[0]]
+    arrays = (x, r, plan.into(layer.inputs[0]), plan.new(r.shape))
+    if p.region == "across":
+        shape = (x.shape[0], x.shape[1], x.shape[2] * x.shape[3])
+        numbers = (p.size, p.alpha / p.size, p.beta, p.k)
+        plan.program.add(kernels.lrn_across_gradient, *(a.reshape(shape) for a in arrays), *numbers, label=layer.name)
+    else:
+        planes = (x.shape[0] * x.shape[1], x.shape[2], x.shape[3])
+        plan.program.add(
+            kernels.lrn_within_gradient, *(a.reshape(planes) for a in arrays), p.size, p.alpha / p.size**2, p.beta,
+            label=layer.name,
         )  # fmt: skip

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from caffe2lrp.engine.backward import RelevancePlan
 from caffe2lrp.engine.plan import ForwardPlan
-from caffe2lrp.engine.registry import forward, relevance
+from caffe2lrp.engine.registry import forward, gradient, relevance
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import pooling as kernels
 from caffe2lrp.kernels.launch import threads
 from caffe2lrp.layers.base import Shape
 from caffe2lrp.layers.pooling import Pooling
+
+# Sum of a window below which the LRP Toolbox adds the activations themselves.
+_EMPTY = 1e-6
 
 
 def _planes(shape: Shape) -> Shape:
@@ -40,13 +43,27 @@ def _pooling_relevance(plan: RelevancePlan, layer: Layer) -> None:
     x, y = plan.forward.values[layer.inputs[0]], plan.forward.values[layer.outputs[0]]
     r, target = plan.relevance[layer.outputs[0]], plan.into(layer.inputs[0])
     inside, outside = _planes(x.shape), _planes(y.shape)
-    if layer.params.method == "MAX":
+    if layer.params.method == "MAX" and not plan.settings.average_max:
         plan.program.add(
             kernels.max_pooling_relevance, x.reshape(inside), y.reshape(outside), r.reshape(outside),
             target.reshape(inside), *_window(layer, x.shape), label=layer.name,
         )  # fmt: skip
     else:
+        spread = plan.settings.spread_empty
         plan.program.add(
             kernels.average_pooling_relevance, x.reshape(inside), r.reshape(outside), target.reshape(inside),
-            *_window(layer, x.shape), 0.0, 0, label=layer.name,
+            *_window(layer, x.shape), _EMPTY if spread else 0.0, spread, label=layer.name,
         )  # fmt: skip
+
+
+@gradient(Pooling)
+def _pooling_gradient(plan: RelevancePlan, layer: Layer) -> None:
+    assert isinstance(layer.params, Pooling)
+    if layer.params.method == "MAX":
+        _pooling_relevance(plan, layer)
+        return
+    r, target = plan.relevance[layer.outputs[0]], plan.into(layer.inputs[0])
+    plan.program.add(
+        kernels.average_pooling_gradient, r.reshape(_planes(r.shape)), target.reshape(_planes(target.shape)),
+        *_window(layer, target.shape), label=layer.name,
+    )  # fmt: skip

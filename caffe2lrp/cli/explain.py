@@ -1,0 +1,195 @@
+"""``caffe2lrp explain``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from caffe2lrp.cli.drawing import write_arrays, write_pictures, write_sheet
+from caffe2lrp.cli.images import Picture
+from caffe2lrp.cli.options import ExplainOptions, ModelOptions, Precision, RuleOptions
+from caffe2lrp.cli.prediction import label, prediction, prediction_rows, unit
+from caffe2lrp.cli.running import run_pictures
+from caffe2lrp.cli.targets import Targets
+from caffe2lrp.cli.terminal import print_json, print_table
+from caffe2lrp.composites import Composite
+from caffe2lrp.conservation import Account
+from caffe2lrp.engine.session import Session
+from caffe2lrp.errors import OptionError
+from caffe2lrp.explanation import Explanation, choose_composite, start_blob
+from caffe2lrp.ir import Network
+from caffe2lrp.layers.base import count
+from caffe2lrp.layers.lrn import LRN
+from caffe2lrp.pictures import Row, colormap
+from caffe2lrp.preprocessing import Prepared
+
+SHOWN_CLASSES = 5
+COLUMNS = ("bias", "epsilon", "dropped", "other")
+"""Where relevance can be lost on its way."""
+
+
+def run(
+    images: Sequence[str],
+    model: ModelOptions,
+    rules: RuleOptions,
+    options: ExplainOptions,
+    precision: Precision,
+    threads: int | None,
+) -> None:
+    """Explain pictures, write heat maps and print what was explained."""
+    # Misspelt names must not cost loading a network first.
+    composite = choose_composite(rules.rule, rules.composite, dict(rules.parameters))
+    colormap(options.cmap)
+
+    def begin(network: Network) -> Any:
+        job = _job(network, composite, rules, options)
+        return job.explain, (lambda result: None) if options.json else job.show
+
+    def finish(network: Network, results: list[dict[str, Any]], errors: list[dict[str, str]]) -> None:
+        if options.json:
+            setting = {"network": network.name, "rule": composite.name, "lrn": rules.lrn.value}
+            print_json({**setting, "images": results, "errors": errors})
+
+    run_pictures(images, model, precision, threads, begin, finish)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is the same for all pictures."""
+
+    network: Network
+    composite: Composite
+    rules: RuleOptions
+    options: ExplainOptions
+    blob: str
+    count: int
+    targets: Targets
+
+    def explain(self, picture: Picture, prepared: Prepared, session: Session) -> dict[str, Any]:
+        """Explain one picture, write the files, and return what there is to say."""
+        values = session.values([*self.network.outputs, self.blob])
+        outputs = values[self.blob].reshape(-1)
+        entries, rows = [], []
+        for index in self.targets.of(outputs):
+            explanation = session.explain(
+                self.composite,
+                index,
+                blob=self.blob,
+                lrn=self.rules.lrn.value,
+                start=self.rules.start.value,
+                account=self.options.account is not False,
+            )
+            row = self._row(prepared, explanation, index, float(outputs[index]))
+            path = self.options.out / f"{picture.name}.{self._prefix}{index}"
+            files = {
+                **write_pictures(path, prepared.view, explanation.relevance[0], self.options.cmap),
+                **write_arrays(path, explanation.relevance[0]),
+            }
+            entries.append(self._entry(explanation, index, float(outputs[index]), files))
+            rows.append(row)
+        sheet = self.options.out / f"{picture.name}.{self._prefix}{self._sheet_name(entries)}.sheet.png"
+        write_sheet(sheet, rows, f"{picture.path.name} explained by {self.network.name or 'the network'}",
+                    self.options.cmap)  # fmt: skip
+        predicted = prediction(self.network, values, SHOWN_CLASSES)
+        return {"prediction": predicted, "explanations": entries, "sheet": str(sheet)}
+
+    @property
+    def _prefix(self) -> str:
+        """Classes are named by number; values of another blob by its name, too."""
+        return "" if self.rules.layer is None else f"{self.blob.replace('/', '_')}-"
+
+    def _sheet_name(self, entries: list[dict[str, Any]]) -> str:
+        return str(entries[0]["target"]) if len(entries) == 1 else self.targets.name
+
+    def _row(self, prepared: Prepared, explanation: Explanation, index: int, score: float) -> Row:
+        name = label(self.network, index, self.count)
+        detail = [f"class {index}"] if name and self.rules.layer is None else []
+        detail.append(explanation.rule)
+        if any(isinstance(layer.params, LRN) for layer in self.network.layers):
+            detail.append(f"LRN {self.rules.lrn.value}")
+        number = f"class {index}" if self.rules.layer is None else f"{self.blob} {index}"
+        return Row(prepared.view, explanation.relevance[0], name or number, score, ", ".join(detail))
+
+    def _entry(self, explanation: Explanation, index: int, score: float, files: dict[str, str]) -> dict[str, Any]:
+        entry: dict[str, Any] = {
+            "target": index,
+            "label": label(self.network, index, self.count),
+            "blob": self.blob,
+            "score": score,
+        }
+        if explanation.account is not None:
+            entry["relevance"] = _sums(explanation.account)
+            if self.options.account:
+                entry["layers"] = explanation.account.to_dict()["layers"]
+        return {**entry, "files": files}
+
+    # -- text --------------------------------------------------------------------------------------
+
+    def show(self, result: dict[str, Any]) -> None:
+        """Print what there is to say about one picture."""
+        print(result["image"])
+        print_table(*prediction_rows(self.network, result["prediction"]), indent=2)
+        if self.options.account is not False:
+            print()
+            columns = ("explained", ">start", *(f">{name}" for name in COLUMNS), ">arrived")
+            print_table(columns, [self._sum_row(entry) for entry in result["explanations"]], indent=2)
+        if self.options.account:
+            for entry in result["explanations"]:
+                _print_layers(self._name(entry), entry["layers"])
+        print()
+        for line in _written(result):
+            print(f"  {line}")
+
+    def _name(self, entry: dict[str, Any]) -> str:
+        return " ".join(str(part) for part in (entry["target"], entry["label"]) if part is not None)
+
+    def _sum_row(self, entry: dict[str, Any]) -> list[str]:
+        sums = entry["relevance"]
+        return [self._name(entry), *(_number(sums[key]) for key in ("start", *COLUMNS, "arrived"))]
+
+
+def _job(network: Network, composite: Composite, rules: RuleOptions, options: ExplainOptions) -> _Job:
+    """Check the options against the network, before the first picture."""
+    blob = start_blob(network, rules.layer)
+    size = count(network.shapes[blob], 1)
+    labels = network.labels if network.labels is not None and len(network.labels) == size else None
+    targets = Targets(options.targets, size, labels)
+    _make_folder(options.out)
+    return _Job(network, composite, rules, options, blob, size, targets)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"cannot make the folder '{folder}': {error.strerror or error}") from None
+
+
+def _sums(account: Account) -> dict[str, float]:
+    return {"start": account.start, **{name: account.total(name) for name in COLUMNS}, "arrived": account.arrived}
+
+
+def _print_layers(title: str, layers: Sequence[dict[str, Any]]) -> None:
+    columns = ("layer", "type", "rule", ">above", *(f">{name}" for name in COLUMNS), ">below")
+    rows = [
+        [layer["layer"], layer["type"], layer["rule"], *(_number(layer[k]) for k in ("above", *COLUMNS, "below"))]
+        for layer in layers
+    ]
+    print()
+    print(f"  {title}")
+    print_table(columns, rows, indent=2)
+
+
+def _number(value: float) -> str:
+    return "0" if value == 0 else f"{value:.4g}"
+
+
+def _written(result: dict[str, Any]) -> list[str]:
+    """Where the files are: one line for each class, and one for the sheet."""
+    lines = []
+    for entry in result["explanations"]:
+        stem = entry["files"]["array"].removesuffix(".npy")
+        lines.append(f"{stem}.{{heatmap.png,overlay.png,npy}}")
+    return [*lines, result["sheet"]]

@@ -1,0 +1,340 @@
+"""Random and chosen cases of every layer type, and the small networks that the tests run them in.
+
+`CASES` maps each layer type to a strategy of (parameters, input shapes), `CHOSEN` to cases that must not be left to
+chance. All values are single-precision numbers, so that the same network can run in either precision.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from caffe2lrp.ir import Layer, Network, with_weights
+from caffe2lrp.layers import activation, affine, batch_norm, dropout, eltwise, join, lrn, pooling, softmax
+from caffe2lrp.layers import reshape as reshaping
+from caffe2lrp.layers.base import LayerParams
+from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.inner_product import InnerProduct
+from tests import naive
+
+Shape = tuple[int, ...]
+Case = tuple[LayerParams, list[Shape]]
+Spec = tuple[str, LayerParams, Sequence[str], Sequence[str]]  # name, parameters, inputs, outputs
+
+# -- networks ---------------------------------------------------------------------------------------------
+
+
+def single(values: np.ndarray) -> np.ndarray:
+    """float64 values that float32 can hold."""
+    return values.astype(np.float32).astype(np.float64)
+
+
+def random_weights(params: LayerParams, shapes: list[Shape], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Weights of a layer: of unit size, bounded away from 0 where they are divisors."""
+    weights = {name: single(rng.uniform(-1, 1, shape)) for name, shape in params.weight_shapes(shapes).items()}
+    if isinstance(params, batch_norm.BatchNorm):
+        weights["variance"] = single(rng.uniform(1, 4, weights["variance"].shape))
+        weights["weight"] = np.array([2.0])
+    return weights
+
+
+def build(inputs: dict[str, Shape], *specs: Spec, seed: int = 0, bias: float = 1.0, **options: Any) -> Network:
+    """A network with random weights; biases are multiplied by `bias`, `options` go to `Network`."""
+    rng = np.random.default_rng(seed)
+    shapes, layers = dict(inputs), []
+    for name, params, bottoms, tops in specs:
+        given = [shapes[blob] for blob in bottoms]
+        weights = random_weights(params, given, rng)
+        if isinstance(params, (Convolution, InnerProduct)) and params.bias:
+            weights["bias"] *= bias
+        layers.append(with_weights(Layer(name, params, tuple(bottoms), tuple(tops)), weights))
+        shapes.update(zip(tops, params.output_shapes(given), strict=True))
+    return Network("small", inputs, layers, **options)
+
+
+def chain(shape: Shape, *params: LayerParams, **options: Any) -> Network:
+    """Layers one behind the other: blobs data, y0, y1, ..."""
+    blobs = ["data", *(f"y{i}" for i in range(len(params)))]
+    specs = [(f"layer{i}", p, [blobs[i]], [blobs[i + 1]]) for i, p in enumerate(params)]
+    return build({"data": shape}, *specs, **options)
+
+
+def network_of(case: Case, *, rectify: bool = False, seed: int = 0, **options: Any) -> Network:
+    """One layer called ``layer``; `rectify` puts a ReLU before it.
+
+    Networks are run on one input blob, so several inputs of a layer are cut from it and reshaped.
+    """
+    params, shapes = case
+    tops = [f"top{i}" for i in range(len(params.output_shapes(shapes)))]
+    if len(shapes) == 1:
+        before: list[Spec] = [("relu", activation.ReLU(), ["data"], ["in0"])] if rectify else []
+        bottoms = ["in0"] if rectify else ["data"]
+        return build({"data": shapes[0]}, *before, ("layer", params, bottoms, tops), seed=seed, **options)
+    sizes = [math.prod(shape) for shape in shapes]
+    points = tuple(int(p) for p in np.cumsum(sizes)[:-1])
+    pieces = [f"piece{i}" for i in range(len(shapes))]
+    bottoms = [f"in{i}" for i in range(len(shapes))]
+    cut: Spec = ("cut", join.Slice(len(shapes), 1, points), ["data"], pieces)
+    shaped: list[Spec] = [
+        (f"shape{i}", reshaping.Reshape(shape), [pieces[i]], [bottoms[i]]) for i, shape in enumerate(shapes)
+    ]
+    return build({"data": (1, sum(sizes))}, cut, *shaped, ("layer", params, bottoms, tops), seed=seed, **options)
+
+
+def random_input(network: Network, seed: int = 0, ties: bool = False) -> np.ndarray:
+    """Normal values, or with `ties` small whole numbers, among which maxima are rarely alone."""
+    rng = np.random.default_rng(seed + 1000)
+    shape = network.input_shape
+    return rng.integers(-2, 3, shape).astype(np.float64) if ties else single(rng.normal(0, 1, shape))
+
+
+def assert_close(got: np.ndarray, expected: np.ndarray, tolerance: float, what: str = "") -> None:
+    """Differences are at most `tolerance` of the largest (ordinary) expected value, or of each value itself."""
+    ordinary = np.abs(expected[np.isfinite(expected) & (np.abs(expected) < 1e30)])
+    size = float(ordinary.max()) if ordinary.size else 0.0
+    np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * size, err_msg=what)
+
+
+def check_forward(network: Network, x: np.ndarray) -> None:
+    """Every blob equals the naive one, in both precisions; asked for alone (layers fused), the outputs do, too."""
+    expected = naive.forward(network, x)
+    for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 2e-5)):
+        given = x.astype(dtype)
+        blobs = network.forward(given, keep="all")
+        assert set(blobs) == set(network.shapes)
+        for name, value in blobs.items():
+            assert value.dtype == dtype
+            assert value.shape == network.shapes[name]
+            assert_close(value, expected[name], tolerance, name)
+        outputs = network.forward(given)
+        assert set(outputs) == set(network.outputs)
+        for name, value in outputs.items():
+            assert_close(value, expected[name], tolerance, f"{name} alone")
+
+
+# -- strategies ---------------------------------------------------------------------------------------------
+
+
+def _pair(low: int, high: int) -> st.SearchStrategy[tuple[int, int]]:
+    return st.tuples(st.integers(low, high), st.integers(low, high))
+
+
+@st.composite
+def convolutions(draw: st.DrawFn, largest: int = 8, batches: int = 3) -> Case:
+    """Kernel, stride, padding and dilation of their own in each direction."""
+    group = draw(st.integers(1, 3))
+    kernel, dilation = draw(_pair(1, 4)), draw(_pair(1, 3))
+    pad = draw(_pair(0, 3))
+    params = Convolution(
+        group * draw(st.sampled_from([1, 2, 3, 5])),
+        kernel,
+        draw(_pair(1, 4)),
+        pad,
+        dilation,
+        group,
+        draw(st.booleans()),
+    )
+    least = [max(1, d * (k - 1) + 1 - 2 * p) for k, d, p in zip(kernel, dilation, pad, strict=True)]
+    size = [low + draw(st.integers(0, largest)) for low in least]
+    return params, [(draw(st.integers(1, batches)), group * draw(st.sampled_from([1, 2, 3])), *size)]
+
+
+@st.composite
+def poolings(draw: st.DrawFn) -> Case:
+    method = draw(st.sampled_from(["MAX", "AVE"]))
+    kernel, stride = draw(_pair(1, 4)), draw(_pair(1, 4))
+    pad = tuple(draw(st.integers(0, k - 1)) for k in kernel)
+    size = [max(1, k - 2 * p) + draw(st.integers(0, 7)) for k, p in zip(kernel, pad, strict=True)]
+    params = pooling.Pooling(method, kernel, stride, (pad[0], pad[1]), draw(st.booleans()))
+    if draw(st.integers(0, 5)) == 0:
+        params = pooling.Pooling(method, None)
+    shape = (draw(st.integers(1, 2)), draw(st.integers(1, 3)), *size)
+    if method == "AVE" and any(w.divisor <= 0 for w in naive.pooling_windows(params, *size)[1]):
+        params = pooling.Pooling(method, kernel, (1, 1), (pad[0], pad[1]))  # a mean of nothing is no number
+    return params, [shape]
+
+
+@st.composite
+def lrns(draw: st.DrawFn) -> Case:
+    params = lrn.LRN(
+        draw(st.sampled_from([1, 3, 5])),
+        draw(st.sampled_from([1e-4, 0.5, 2.0])),
+        draw(st.sampled_from([0.75, 0.5, 1.3])),
+        draw(st.sampled_from([1.0, 2.5])),
+        draw(st.sampled_from(["across", "within"])),
+    )
+    return params, [tuple(draw(st.integers(1, n)) for n in (2, 7, 5, 4))]
+
+
+@st.composite
+def shapes(draw: st.DrawFn, least: int = 1, most: int = 4) -> Shape:
+    return tuple(draw(st.lists(st.sampled_from([1, 2, 3, 5]), min_size=least, max_size=most)))
+
+
+@st.composite
+def inner_products(draw: st.DrawFn) -> Case:
+    shape = draw(shapes(2, 4))
+    axis = draw(st.integers(1, len(shape) - 1))
+    return InnerProduct(draw(st.sampled_from([1, 2, 7, 33])), draw(st.booleans()), axis), [shape]
+
+
+@st.composite
+def concats(draw: st.DrawFn) -> Case:
+    shape = draw(shapes(2, 4))
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    sizes = draw(st.lists(st.integers(1, 4), min_size=2, max_size=4))
+    parts = [list(shape) for _ in sizes]
+    for part, size in zip(parts, sizes, strict=True):
+        part[axis] = size
+    return join.Concat(axis), [tuple(part) for part in parts]
+
+
+@st.composite
+def slices(draw: st.DrawFn) -> Case:
+    shape = list(draw(shapes(2, 4)))
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    if draw(st.booleans()):
+        parts = draw(st.integers(1, 3))
+        shape[axis] = parts * draw(st.integers(1, 3))
+        return join.Slice(parts, axis), [tuple(shape)]
+    sizes = draw(st.lists(st.integers(1, 4), min_size=2, max_size=4))
+    shape[axis] = sum(sizes)
+    points = tuple(int(p) for p in np.cumsum(sizes)[:-1])
+    return join.Slice(len(sizes), axis, points), [tuple(shape)]
+
+
+@st.composite
+def eltwises(draw: st.DrawFn) -> Case:
+    operation, count = draw(st.sampled_from(["SUM", "PROD", "MAX"])), draw(st.integers(2, 4))
+    coefficients = ()
+    if operation == "SUM" and draw(st.booleans()):
+        coefficients = tuple(draw(st.lists(st.sampled_from([-2.0, 0.5, 1.0]), min_size=count, max_size=count)))
+    return eltwise.Eltwise(operation, coefficients), [draw(shapes())] * count
+
+
+@st.composite
+def scales(draw: st.DrawFn) -> Case:
+    shape = draw(shapes(2, 4))
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    count = draw(st.integers(1, len(shape) - axis % len(shape)))
+    bias = draw(st.booleans())
+    if draw(st.booleans()):
+        start = axis % len(shape)
+        return affine.Scale(axis=axis, bias=bias), [shape, shape[start : start + count]]
+    return affine.Scale(axis=axis, num_axes=draw(st.sampled_from([-1, count])), bias=bias), [shape]
+
+
+@st.composite
+def biases(draw: st.DrawFn) -> Case:
+    params, given = draw(scales())
+    assert isinstance(params, affine.Scale)
+    return affine.Bias(axis=params.axis, num_axes=params.num_axes), given
+
+
+@st.composite
+def flattens(draw: st.DrawFn) -> Case:
+    shape = draw(shapes(2, 4))
+    axis = draw(st.integers(0, len(shape) - 1))
+    end = draw(st.integers(axis, len(shape) - 1))
+    return reshaping.Flatten(axis, draw(st.sampled_from([end, end - len(shape)]))), [shape]
+
+
+@st.composite
+def reshapes(draw: st.DrawFn) -> Case:
+    shape = draw(shapes(2, 4))
+    axis = draw(st.integers(0, len(shape) - 1))
+    inner = math.prod(shape[axis:])
+    divisor = draw(st.sampled_from([d for d in range(1, inner + 1) if inner % d == 0]))
+    choices = [((divisor, -1), axis, -1), ((-1, divisor, 1), axis, -1), ((0, -1), axis, -1), ((1,), axis, 0)]
+    return reshaping.Reshape(*draw(st.sampled_from(choices))), [shape]
+
+
+def _of(params: st.SearchStrategy[Any], least: int = 1) -> st.SearchStrategy[Case]:
+    return st.tuples(params, shapes(least, 4).map(lambda shape: [shape]))
+
+
+CASES: dict[str, st.SearchStrategy[Case]] = {
+    "Convolution": convolutions(),
+    "InnerProduct": inner_products(),
+    "Pooling": poolings(),
+    "LRN": lrns(),
+    "ReLU": _of(st.builds(activation.ReLU, st.sampled_from([0.0, 0.1, -0.5]))),
+    "PReLU": _of(st.builds(activation.PReLU, st.booleans()), 2),
+    "Sigmoid": _of(st.just(activation.Sigmoid())),
+    "TanH": _of(st.just(activation.TanH())),
+    "AbsVal": _of(st.just(activation.AbsVal())),
+    "ELU": _of(st.builds(activation.ELU, st.sampled_from([1.0, 0.3, 2.0]))),
+    "Power": _of(
+        st.builds(activation.Power, st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0, 3.0]), st.just(0.25), st.just(3.0))
+    ),
+    "Dropout": _of(st.just(dropout.Dropout())),
+    "Softmax": shapes(1, 4).flatmap(
+        lambda shape: st.tuples(st.builds(softmax.Softmax, st.integers(-len(shape), len(shape) - 1)), st.just([shape]))
+    ),
+    "BatchNorm": _of(st.builds(batch_norm.BatchNorm, st.sampled_from([1e-5, 0.1])), 2),
+    "Scale": scales(),
+    "Bias": biases(),
+    "Eltwise": eltwises(),
+    "Concat": concats(),
+    "Slice": slices(),
+    "Flatten": flattens(),
+    "Reshape": reshapes(),
+}
+"""Random cases of each layer type by Caffe's name."""
+
+Pooling = pooling.Pooling
+CHOSEN: dict[str, list[Case]] = {
+    "Convolution": [
+        (Convolution(5, (1, 1)), [(2, 3, 4, 7)]),
+        (Convolution(4, (5, 6), bias=False), [(3, 2, 5, 6)]),  # as large as the image
+        (Convolution(4, (2, 1), stride=(5, 3)), [(2, 3, 11, 8)]),  # a stride larger than the kernel
+        (Convolution(3, (3, 3), pad=(4, 5)), [(1, 2, 2, 1)]),  # more padding than image
+        (Convolution(6, (3, 2), stride=(2, 1), pad=(0, 2), dilation=(2, 3), group=2), [(2, 4, 9, 8)]),
+        (Convolution(37, (3, 3), pad=(1, 1)), [(2, 41, 9, 11)]),  # several tiles in every direction
+        (Convolution(26, (1, 1), group=2), [(2, 130, 5, 13)]),
+        *(
+            (Convolution(13, (1, 3), pad=(0, 1)), [(1, 2, 1, width)])
+            for width in (7, 8, 15, 16, 17, 31, 32, 33, 64, 65)
+        ),
+    ],
+    "InnerProduct": [
+        (InnerProduct(7), [(3, 5)]),
+        (InnerProduct(5, axis=2), [(2, 3, 7)]),
+        (InnerProduct(11, bias=False, axis=-1), [(2, 3, 5, 2)]),
+        (InnerProduct(2), [(1, 3, 17, 19)]),
+    ],
+    "Pooling": [
+        (Pooling("MAX", (3, 3), (2, 2)), [(2, 3, 6, 9)]),  # overhang
+        (Pooling("AVE", (3, 3), (2, 2)), [(2, 3, 6, 9)]),
+        (Pooling("MAX", (3, 3), (2, 2), ceil=False), [(1, 2, 6, 9)]),
+        (Pooling("AVE", (3, 2), (2, 2), (1, 1)), [(2, 2, 5, 7)]),  # the last window clipped at the padding
+        (Pooling("MAX", (2, 2), (2, 2), (1, 1)), [(1, 2, 5, 5)]),
+        (Pooling("MAX", (3, 3), (1, 1), (1, 1)), [(2, 2, 7, 5)]),
+        (Pooling("MAX", (1, 1), (2, 3)), [(1, 2, 5, 7)]),  # a stride larger than the kernel
+        (Pooling("MAX", (1, 2), (4, 5)), [(1, 1, 6, 8)]),  # with a last window beyond the image
+        (Pooling("AVE", (2, 1), (3, 2)), [(1, 2, 8, 7)]),
+        (Pooling("AVE", (7, 5), (1, 1), (3, 2)), [(1, 2, 3, 2)]),  # larger than the image
+        (Pooling("MAX", (7, 5), (1, 1), (3, 2)), [(1, 2, 3, 2)]),
+        (Pooling("MAX", None), [(2, 3, 5, 4)]),
+        (Pooling("AVE", None), [(2, 3, 5, 4)]),
+    ],
+    "LRN": [
+        (lrn.LRN(5, 1e-4, 0.75, 1.0), [(2, 7, 5, 3)]),
+        (lrn.LRN(3, 0.9, 0.4, 2.0), [(1, 2, 1, 300)]),  # more pixels than one block
+        (lrn.LRN(7, 2.0, 1.0, 1.0), [(2, 3, 2, 2)]),  # a window wider than all channels
+        (lrn.LRN(3, 5e-5, 0.75, 1.0, "within"), [(2, 3, 5, 4)]),
+        (lrn.LRN(7, 3.0, 0.3, 9.0, "within"), [(1, 2, 3, 4)]),
+    ],
+    "Softmax": [(softmax.Softmax(axis=-1), [(2, 3, 5)]), (softmax.Softmax(axis=0), [(3, 2)])],
+    "PReLU": [(activation.PReLU(True), [(2, 3, 5, 2)]), (activation.PReLU(), [(2, 3, 5, 2)])],
+    "BatchNorm": [(batch_norm.BatchNorm(), [(7,)])],
+    "Scale": [(affine.Scale(), [(2, 3), ()]), (affine.Scale(axis=0, bias=True), [(2, 3, 5), (2, 3)])],
+    "Bias": [(affine.Bias(), [(2, 3), ()])],
+    "Power": [(activation.Power(0.5, 1.0, 0.0), [(2, 3, 5)])],  # NaN for negative values
+    "Concat": [(join.Concat(), [(2, 3, 4)])],  # of one blob
+}
+"""Cases that a random choice could miss."""
