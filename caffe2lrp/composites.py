@@ -94,9 +94,7 @@ COMPOSITES = {
         "epsilon_alpha2_beta1_flat", rules.alphabeta(1.0), rules.epsilon(), rules.flat()
     ),
     "gradient": lambda: replace(_everywhere("gradient", rules.gradient()), derivative=True),
-    "deconvolution": lambda: replace(
-        _everywhere("deconvolution", rules.gradient()), derivative=True, relu="positive"
-    ),
+    "deconvolution": lambda: replace(_everywhere("deconvolution", rules.gradient()), derivative=True, relu="positive"),
     "guided_backprop": lambda: replace(
         _everywhere("guided_backprop", rules.gradient()), derivative=True, relu="guided"
     ),

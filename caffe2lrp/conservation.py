@@ -89,7 +89,7 @@ def account_of(plan: RelevancePlan) -> Account:
                 type=layer.type,
                 rule=ledger.rule.name if ledger else "",
                 above=_sum(plan.relevance[blob] for blob in layer.outputs),
-                below=_sum(plan.sent[layer.name]),
+                below=sum(_given(plan, blob, buffer) for blob, buffer in plan.sent[layer.name]),
                 bias=bias,
                 epsilon=epsilon,
                 dropped=dropped,
@@ -97,6 +97,12 @@ def account_of(plan: RelevancePlan) -> Account:
         )
     start = _sum([plan.relevance[plan.settings.start]])
     return Account(start, tuple(entries), _sum([plan.input_relevance]))
+
+
+def _given(plan: RelevancePlan, blob: str, buffer: np.ndarray) -> float:
+    """What a layer gave to a blob; the buffer of a blob's first reader holds what the others added to it, too."""
+    others = plan.added.get(blob, []) if buffer is plan.relevance[blob] else []
+    return _sum([buffer]) - _sum(others)
 
 
 def _sum(arrays: Any) -> float:

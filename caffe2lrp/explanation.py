@@ -165,16 +165,15 @@ def target_lists(target: Target, outputs: np.ndarray) -> list[list[int]]:
         return [[int(i)] for i in outputs.argmax(axis=1)]
     entries: list[Any]
     if n == 1:
-        entries = [target]
-        if not isinstance(target, (int, np.integer)) and len(target) == 1 and not _is_index(target[0]):
-            entries = [target[0]]
+        given = [target] if _is_index(target) else _listed(target)
+        entries = given if len(given) == 1 and not _is_index(given[0]) else [given]
     elif _is_index(target):
         entries = [target] * n
     else:
-        entries = list(target)  # type: ignore[arg-type]
+        entries = _listed(target)
         if len(entries) != n:
             raise OptionError(f"{len(entries)} targets were given for {n} images")
-    lists = [[_index(entry)] if _is_index(entry) else [_index(i) for i in entry] for entry in entries]
+    lists = [[_index(entry)] if _is_index(entry) else [_index(i) for i in _listed(entry)] for entry in entries]
     for entry in lists:
         for i in entry:
             if not 0 <= i < classes:
@@ -184,6 +183,13 @@ def target_lists(target: Target, outputs: np.ndarray) -> list[list[int]]:
 
 def _is_index(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _listed(value: Any) -> list[Any]:
+    try:
+        return list(value)
+    except TypeError:
+        raise OptionError(f"a target must be an index or a list of them, not {value!r}") from None
 
 
 def _index(value: Any) -> int:

@@ -23,7 +23,7 @@ from numba.core import cgutils
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.ccallback import CFunc
 from numba.core.registry import cpu_target
-from numba.extending import intrinsic
+from numba.extending import intrinsic as _typed_intrinsic
 
 from caffe2lrp.kernels.launch import _RANK, Kernel
 
@@ -31,10 +31,14 @@ from caffe2lrp.kernels.launch import _RANK, Kernel
 FASTMATH = {"reassoc", "contract", "nsz"}
 OPTIONS: dict[str, Any] = {"nopython": True, "nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
 
-device = njit(fastmath=FASTMATH, error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""Decorator for functions that kernels call."""
 
-_TYPES = {"float32": types.float32, "float64": types.float64}
+def device(function: Callable[..., Any]) -> Any:
+    """Decorator for functions that kernels call; they need no entry points of their own."""
+    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return njit(fastmath=FASTMATH, error_model="numpy", nogil=True, **options)(function)
+
+
+intrinsic: Any = _typed_intrinsic  # calls leave out the typing context, which its type does not tell
 
 
 def cpu_features() -> frozenset[str]:
@@ -130,11 +134,11 @@ def compile_all(kernels: Sequence[Kernel], dtype: str) -> None:
 
 
 def _compile(function: Callable[..., Any], signature: Any) -> int:
-    code = CFunc(function, (signature.args, signature.return_type), {}, dict(OPTIONS))
+    code: Any = CFunc(function, (signature.args, signature.return_type), {}, dict(OPTIONS))
     code._cache = _KernelCache(function)
     code.compile()
     _alive.append(code)
-    return code.address
+    return int(code.address)
 
 
 _alive: list[Any] = []  # native code lives as long as its library object
@@ -157,9 +161,10 @@ def cache_folder() -> str:
     from numba import config
     from numba.misc.appdirs import AppDirs
 
+    chosen = getattr(config, "CACHE_DIR", "")
     beside = Path(__file__).parent / "__pycache__"
     user = Path(AppDirs("caffe2lrp", appauthor=False).user_cache_dir) / "kernels"
-    for folder in ([Path(config.CACHE_DIR) / "caffe2lrp"] if config.CACHE_DIR else []) + [beside, user]:
+    for folder in ([Path(chosen) / "caffe2lrp"] if chosen else []) + [beside, user]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:
@@ -190,7 +195,7 @@ class _Locator(_CacheLocator):
 
 
 class _KernelCacheImpl(CompileResultCacheImpl):
-    _locator_classes = (_Locator,)
+    _locator_classes = [_Locator]  # noqa: RUF012
 
 
 class _KernelCache(FunctionCache):

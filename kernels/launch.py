@@ -19,15 +19,19 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 # Annotations of kernel arguments. F: values of the program's precision, I: 64-bit integers.
-F1 = F2 = F3 = F4 = np.ndarray
-I1 = I2 = np.ndarray
-Int = int
-Float = float
+F1: TypeAlias = np.ndarray
+F2: TypeAlias = np.ndarray
+F3: TypeAlias = np.ndarray
+F4: TypeAlias = np.ndarray
+I1: TypeAlias = np.ndarray
+I2: TypeAlias = np.ndarray
+Int: TypeAlias = int
+Float: TypeAlias = float
 
 _RANK = {"F1": 1, "F2": 2, "F3": 3, "F4": 4, "I1": 1, "I2": 2}
 _BYTES = {"float32": 4, "float64": 8}
@@ -191,7 +195,7 @@ def _run(addresses: np.ndarray, records: np.ndarray, ticks: np.ndarray, room: in
     with _turn:
         parts = min(threads(), room)
         if parts > 1 and _pool is None:
-            _pool = ThreadPoolExecutor(parts - 1, thread_name_prefix="caffe2lrp")
+            _pool = ThreadPoolExecutor(threads() - 1, thread_name_prefix="caffe2lrp")
         barrier = np.zeros(16, np.int64)
         shared = (addresses.ctypes.data, records.ctypes.data, len(addresses), barrier.ctypes.data, ticks.ctypes.data)
         others = [_pool.submit(walk, *shared, part, parts, _yield_address) for part in range(1, parts) if _pool]

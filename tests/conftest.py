@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker of tests that take seconds each; `-m "not slow"` leaves them out."""
+    config.addinivalue_line("markers", "slow: takes several seconds")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of reference results, real models and photos beside the repository."""

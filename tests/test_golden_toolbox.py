@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from caffe2lrp import toolbox
-
-from .golden import golden_network
+from tests.golden import golden_network
 
 TINY = (
-    "tiny_avepool tiny_conv tiny_fc tiny_group tiny_inception tiny_lrn_across tiny_lrn_within tiny_maxpool "
-    "tiny_notinplace tiny_signed"
-).split()
+    *("tiny_avepool", "tiny_conv", "tiny_fc", "tiny_group", "tiny_inception", "tiny_lrn_across"),
+    *("tiny_lrn_within", "tiny_maxpool", "tiny_notinplace", "tiny_signed"),
+)
 LARGE = ("bvlc_reference_caffenet", "bvlc_googlenet")
 NAMES = {f.name for f in toolbox.fields(toolbox.Options)}
 

@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import golden
-import naive
 import numpy as np
 import pytest
 
@@ -16,6 +14,7 @@ from caffe2lrp.layers import REGISTRY, activation, affine, batch_norm, dropout, 
 from caffe2lrp.layers import reshape as reshaping
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.inner_product import InnerProduct
+from tests import golden, naive
 
 CONVOLUTIONS = {
     "plain": (Convolution(3, (3, 3)), (2, 2, 6, 5)),

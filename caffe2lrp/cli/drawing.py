@@ -26,7 +26,7 @@ def write_pictures(path: Path, view: np.ndarray, relevance: np.ndarray, cmap: st
     return {kind: str(save_png(_enlarged(picture), f"{path}.{kind}.png")) for kind, picture in pictures.items()}
 
 
-def write_arrays(path: Path, relevance: np.ndarray) -> dict[str, str]:
+def write_array(path: Path, relevance: np.ndarray) -> dict[str, str]:
     """Write the relevance itself, (C, H, W)."""
     file = f"{path}.npy"
     try:

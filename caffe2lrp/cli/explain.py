@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from caffe2lrp.cli.drawing import write_arrays, write_pictures, write_sheet
+from caffe2lrp.cli.drawing import write_array, write_pictures, write_sheet
 from caffe2lrp.cli.images import Picture
 from caffe2lrp.cli.options import ExplainOptions, ModelOptions, Precision, RuleOptions
-from caffe2lrp.cli.prediction import label, prediction, prediction_rows, unit
-from caffe2lrp.cli.running import run_pictures
+from caffe2lrp.cli.prediction import label, prediction, prediction_rows
+from caffe2lrp.cli.running import run_pictures, values_of
 from caffe2lrp.cli.targets import Targets
 from caffe2lrp.cli.terminal import print_json, print_table
 from caffe2lrp.composites import Composite
@@ -69,39 +69,43 @@ class _Job:
 
     def explain(self, picture: Picture, prepared: Prepared, session: Session) -> dict[str, Any]:
         """Explain one picture, write the files, and return what there is to say."""
-        values = session.values([*self.network.outputs, self.blob])
+        values = values_of(session, [*self.network.outputs, self.blob])
+        if self.blob not in values:
+            raise OptionError(f"'{self.blob}' cannot be started at: its layer is merged with the affine one behind it")
         outputs = values[self.blob].reshape(-1)
         entries, rows = [], []
         for index in self.targets.of(outputs):
-            explanation = session.explain(
-                self.composite,
-                index,
-                blob=self.blob,
-                lrn=self.rules.lrn.value,
-                start=self.rules.start.value,
-                account=self.options.account is not False,
-            )
-            row = self._row(prepared, explanation, index, float(outputs[index]))
-            path = self.options.out / f"{picture.name}.{self._prefix}{index}"
-            files = {
-                **write_pictures(path, prepared.view, explanation.relevance[0], self.options.cmap),
-                **write_arrays(path, explanation.relevance[0]),
-            }
-            entries.append(self._entry(explanation, index, float(outputs[index]), files))
-            rows.append(row)
-        sheet = self.options.out / f"{picture.name}.{self._prefix}{self._sheet_name(entries)}.sheet.png"
-        write_sheet(sheet, rows, f"{picture.path.name} explained by {self.network.name or 'the network'}",
-                    self.options.cmap)  # fmt: skip
+            explanation = self._explain(session, index)
+            score = float(outputs[index])
+            files = self._write(picture, prepared, explanation, index)
+            entries.append(self._entry(explanation, index, score, files))
+            rows.append(self._row(prepared, explanation, index, score))
+        name = str(entries[0]["target"]) if len(entries) == 1 else self.targets.name
+        sheet = self._path(picture, f"{name}.sheet.png")
+        title = f"{picture.path.name} explained by {self.network.name or 'the network'}"
+        write_sheet(sheet, rows, title, self.options.cmap)
         predicted = prediction(self.network, values, SHOWN_CLASSES)
         return {"prediction": predicted, "explanations": entries, "sheet": str(sheet)}
 
-    @property
-    def _prefix(self) -> str:
-        """Classes are named by number; values of another blob by its name, too."""
-        return "" if self.rules.layer is None else f"{self.blob.replace('/', '_')}-"
+    def _explain(self, session: Session, index: int) -> Explanation:
+        return session.explain(
+            self.composite,
+            index,
+            blob=self.blob,
+            lrn=self.rules.lrn.value,
+            start=self.rules.start.value,
+            account=self.options.account is not False,
+        )
 
-    def _sheet_name(self, entries: list[dict[str, Any]]) -> str:
-        return str(entries[0]["target"]) if len(entries) == 1 else self.targets.name
+    def _write(self, picture: Picture, prepared: Prepared, explanation: Explanation, index: int) -> dict[str, str]:
+        path, relevance = self._path(picture, str(index)), explanation.relevance[0]
+        pictures = write_pictures(path, prepared.view, relevance, self.options.cmap)
+        return {**pictures, **write_array(path, relevance)}
+
+    def _path(self, picture: Picture, end: str) -> Path:
+        """Classes are named by number; values of another blob by its name, too."""
+        blob = "" if self.rules.layer is None else f"{self.blob.replace('/', '_')}-"
+        return self.options.out / f"{picture.name}.{blob}{end}"
 
     def _row(self, prepared: Prepared, explanation: Explanation, index: int, score: float) -> Row:
         name = label(self.network, index, self.count)

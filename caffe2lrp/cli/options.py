@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 
 from caffe2lrp.errors import OptionError
@@ -13,7 +13,7 @@ DEFAULT_MODEL = "digits"
 """The model that comes with caffe2lrp."""
 
 
-class Channels(str, Enum):
+class Channels(StrEnum):
     """Order of the planes of the input blob."""
 
     BGR = "BGR"
@@ -21,7 +21,7 @@ class Channels(str, Enum):
     GRAY = "GRAY"
 
 
-class LRNRule(str, Enum):
+class LRNRule(StrEnum):
     """How relevance passes LRN layers."""
 
     TAYLOR = "taylor"
@@ -29,14 +29,14 @@ class LRNRule(str, Enum):
     TOOLBOX = "toolbox"
 
 
-class Start(str, Enum):
+class Start(StrEnum):
     """What relevance starts with."""
 
     SCORE = "score"
     ONE = "one"
 
 
-class Precision(str, Enum):
+class Precision(StrEnum):
     """Precision of all arithmetic."""
 
     FLOAT32 = "float32"

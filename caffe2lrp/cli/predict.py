@@ -8,7 +8,7 @@ from typing import Any
 from caffe2lrp.cli.images import Picture
 from caffe2lrp.cli.options import ModelOptions, Precision
 from caffe2lrp.cli.prediction import prediction, prediction_rows
-from caffe2lrp.cli.running import run_pictures
+from caffe2lrp.cli.running import run_pictures, values_of
 from caffe2lrp.cli.terminal import print_json, print_table
 from caffe2lrp.engine.session import Session
 from caffe2lrp.ir import Network
@@ -22,7 +22,7 @@ def run(
 
     def begin(network: Network) -> Any:
         def work(picture: Picture, prepared: Prepared, session: Session) -> dict[str, Any]:
-            return prediction(network, session.values(network.outputs), top)
+            return prediction(network, values_of(session, network.outputs), top)
 
         def show(result: dict[str, Any]) -> None:
             if not as_json:

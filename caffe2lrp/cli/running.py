@@ -80,3 +80,9 @@ def _deal_with(picture: Picture, network: Network, precision: Precision, work: W
     prepared = network.preprocessing.prepare(picture.path, network.input_shape)
     session = Session(network, as_input(network, prepared.blob.astype(np.dtype(precision.value), copy=False)))
     return {"image": str(picture.path), **work(picture, prepared, session)}
+
+
+def values_of(session: Session, blobs: Sequence[str]) -> dict[str, np.ndarray]:
+    """Copies of blobs of the forward pass, which explanations of the same session share."""
+    with session.values() as values:
+        return {blob: values[blob].copy() for blob in blobs if blob in values}

@@ -72,7 +72,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, indent
         table.add_column(column.removeprefix(">"), justify="right" if right else "left", no_wrap=right, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    _stdout().print(Padding(table, (0, 0, 0, indent), expand=False))
+    console = _stdout()
+    with console.capture() as printed:  # printed here, because rich pads the last column
+        console.print(Padding(table, (0, 0, 0, indent), expand=False))
+    print("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
 def _stdout() -> Console:

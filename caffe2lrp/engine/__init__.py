@@ -24,7 +24,11 @@ def as_input(network: Network, x: Any) -> np.ndarray:
     ------
     OptionError
         If the array is not numeric or has another number of axes or channels than the network's input.
+    ModelError
+        If the network has several inputs.
     """
+    if len(network.inputs) > 1:
+        raise ModelError(f"{network.name} has the inputs {', '.join(network.inputs)}; only one can be given")
     array = np.asarray(x)
     if array.dtype.kind not in "fiub":
         raise OptionError(f"the input must be an array of numbers, not of {array.dtype}")
@@ -70,8 +74,6 @@ def forward(network: Network, x: Any, keep: str | Sequence[str] | None = None) -
     from caffe2lrp.engine.plan import forward_plan
 
     array = as_input(network, x)
-    if len(network.inputs) > 1:
-        raise ModelError(f"{network.name} has the inputs {', '.join(network.inputs)}; only one can be given")
     names = _wanted(network, keep)
     plan = forward_plan(network, array.shape, array.dtype, frozenset(names))
     return plan.run(array, names)

@@ -94,7 +94,8 @@ class RelevancePlan:
         self.program = launch.Program(self.dtype)
         self.relevance: dict[str, np.ndarray] = {settings.start: self.new(self.network.shapes[settings.start])}
         self.ledgers: dict[str, Ledger] = {}
-        self.sent: dict[str, list[np.ndarray]] = {}  # what each layer gives its inputs, before readers are summed
+        self.sent: dict[str, list[tuple[str, np.ndarray]]] = {}  # blobs and buffers that each layer fills
+        self.added: dict[str, list[np.ndarray]] = {}  # what a blob's other readers add to the first one's buffer
         self._late: list[tuple[np.ndarray, np.ndarray]] = []
         self.nonnegative = nonnegative_blobs(self.network)
         self.path = self._layers_below(settings.start)
@@ -146,16 +147,17 @@ class RelevancePlan:
         buffer = self.new(self.network.shapes[blob])
         if blob in self.relevance:
             self._late.append((buffer, self.relevance[blob]))
+            self.added.setdefault(blob, []).append(buffer)
         else:
             self.relevance[blob] = buffer
-        self.sent[self._layer].append(buffer)
+        self.sent[self._layer].append((blob, buffer))
         return buffer
 
     def pass_on(self, blob: str, relevance: np.ndarray) -> None:
         """Give an input the relevance of the output as it is, in the same memory where nothing is added to it."""
         if blob not in self.relevance and self._readers[blob] == 1:
             self.relevance[blob] = relevance.reshape(self.network.shapes[blob])
-            self.sent[self._layer].append(relevance)
+            self.sent[self._layer].append((blob, relevance))
         else:
             target = self.into(blob)
             self.program.add(eltwise.scaled, relevance.reshape(-1), 1.0, target.reshape(-1), label=f"pass to {blob}")

@@ -36,7 +36,6 @@ class ForwardPlan:
         self.program = launch.Program(dtype)
         self.values: dict[str, np.ndarray] = {network.input: self.new(network.input_shape)}
         self.lock = threading.Lock()
-        self._done: object = None  # mark of the run whose values are there
         self.holder: object = None  # whose input the values belong to
         self._fused = {} if keep is None else _fusable(network, keep)
         import caffe2lrp.engine.layers  # noqa: F401  (fills the table of functions)
@@ -81,17 +80,10 @@ class ForwardPlan:
             self.compute(x)
             return {name: self.values[name].copy() for name in names}
 
-    def compute(self, x: np.ndarray, mark: object = None) -> None:
-        """Run on an input; the caller holds the lock as long as it uses the values.
-
-        With a mark, nothing is done if the last run had the same one.
-        """
-        if mark is not None and mark is self._done:
-            return
-        self._done = None
+    def compute(self, x: np.ndarray) -> None:
+        """Run on an input; the caller holds the lock as long as it uses the values."""
         np.copyto(self.values[self.network.input], x)
         self.program.run()
-        self._done = mark
 
 
 def _fusable(network: Network, keep: frozenset[str]) -> dict[str, Layer]:
@@ -117,12 +109,16 @@ def forward_plan(network: Network, shape: Shape, dtype: np.dtype[Any], keep: fro
 
 
 _making = threading.RLock()
+_KEPT = 8  # plans hold packed weights and buffers of the size of all blobs: only the latest are worth keeping
 
 
 def cached(network: Network, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-    """What `make` returns, kept with the network; plans depend on the number of threads, too."""
+    """What `make` returns, kept with the network until others are used more; plans depend on the threads, too."""
     whole = (*key, launch.threads())
     with _making:
-        if whole not in network._plans:
-            network._plans[whole] = make()
-        return network._plans[whole]
+        plans = network._plans
+        value = plans.pop(whole) if whole in plans else make()
+        plans[whole] = value  # a dict keeps its order: the latest is the last
+        while len(plans) > _KEPT:
+            del plans[next(iter(plans))]
+        return value

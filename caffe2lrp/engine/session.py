@@ -40,15 +40,9 @@ class Session:
 
     def __init__(self, network: Network, x: np.ndarray, *, fold: bool = True) -> None:
         self.network: Network = cached(network, ("folded",), lambda: fold_affine_layers(network)) if fold else network
+        self.preprocessing = network.preprocessing  # it may have changed since the network was merged
         self.x = x.copy()
         self._plan: ForwardPlan = forward_plan(self.network, x.shape, x.dtype, None)
-        self._run = object()  # this input's mark on the plan, which others may use between two calls
-
-    def values(self, blobs: Sequence[str]) -> dict[str, np.ndarray]:
-        """Copies of blobs of the forward pass, such as the probabilities that belong to the scores."""
-        with self._plan.lock:
-            self._plan.compute(self.x, self._run)
-            return {blob: self._plan.values[blob].copy() for blob in blobs}
 
     @contextmanager
     def values(self) -> Iterator[dict[str, np.ndarray]]:
@@ -75,8 +69,10 @@ class Session:
             raise OptionError(f"blob '{blob}' is not there to start at: its layer is merged with the one behind it")
         rules = tuple(composite.assign(self.network).items())
         settings = Settings(rules, blob, lrn, composite.relu, composite.derivative)
-        preprocessing = self.network.preprocessing
-        backward = self.plan(settings, lambda: preprocessing.bounds(self.x.shape) if preprocessing else None)
+        preprocessing = self.preprocessing
+        backward = self.plan(
+            settings, lambda: preprocessing.bounds(self.x.shape) if preprocessing else None, preprocessing
+        )
         with self.values() as values:
             outputs = values[blob].reshape(values[blob].shape[0], -1).copy()
             targets = target_lists(target, outputs)

@@ -86,10 +86,11 @@ def _weighted_input(plan: RelevancePlan, layer: Layer, x: np.ndarray, factor: np
 
 def _product(plan: RelevancePlan, layer: Layer, layout: tuple[int, int, int], inputs: list[np.ndarray]) -> None:
     """A product of two blobs: both factors get the same share of the product's part, the bias gets its own."""
-    weighted = plan.new(layout)
-    plan.program.add(kernels.scale, inputs[0].reshape(layout), inputs[1].reshape(-1), weighted, label=layer.name)
-    given = plan.new(layout)
-    plan.share_out(layer, [(None, weighted)], into={0: given})
+    given = plan.relevance[layer.outputs[0]]
+    if "bias" in layer.weights:
+        weighted, given = plan.new(layout), plan.new(layout)
+        plan.program.add(kernels.scale, inputs[0].reshape(layout), inputs[1].reshape(-1), weighted, label=layer.name)
+        plan.share_out(layer, [(None, weighted)], into={0: given})
     target = plan.into(layer.inputs[0])
     plan.program.add(eltwise.scaled, given.reshape(-1), 0.5, target.reshape(-1), label=layer.name)
     half = plan.new(layout)

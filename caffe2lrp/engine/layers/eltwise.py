@@ -8,6 +8,8 @@ terms, and no factor is more the cause than another.
 
 from __future__ import annotations
 
+import numpy as np
+
 from caffe2lrp.engine.backward import RelevancePlan
 from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, gradient, relevance
@@ -50,7 +52,7 @@ def _eltwise_relevance(plan: RelevancePlan, layer: Layer) -> None:
 
 
 def _sum(plan: RelevancePlan, layer: Layer) -> None:
-    terms = []
+    terms: list[tuple[str | None, np.ndarray]] = []
     for blob, coefficient in zip(layer.inputs, _coefficients(layer), strict=True):
         value = plan.forward.values[blob]
         if coefficient != 1:

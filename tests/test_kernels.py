@@ -1,0 +1,188 @@
+"""Pieces of the kernels that no layer shows: tiles, packing, cutting work, stabilisers, and other processors."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import caffe2lrp.kernels
+from caffe2lrp.kernels import gemm, relevance
+from caffe2lrp.kernels.convolution import PackedMatrix, Sliding, add_convolution
+from caffe2lrp.kernels.eltwise import fill
+from caffe2lrp.kernels.launch import Kernel, Program
+from caffe2lrp.kernels.share import share
+from caffe2lrp.layers.convolution import Convolution
+from tests import naive
+
+ALL = {
+    f"{module.name}.{name}": value
+    for module in pkgutil.iter_modules(caffe2lrp.kernels.__path__)
+    for name, value in vars(importlib.import_module(f"caffe2lrp.kernels.{module.name}")).items()
+    if isinstance(value, Kernel) and value.function.__module__.endswith(f".{module.name}")
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_kernel_compiles_in_both_precisions(name: str) -> None:
+    addresses = {ALL[name].address(dtype) for dtype in ("float32", "float64")}
+    assert len(addresses) == 2
+    assert 0 not in addresses
+    assert (ALL[name].function.__doc__ or "").strip(), "says what it computes"
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 64, 1001])
+@pytest.mark.parametrize("parts", [1, 2, 3, 8])
+def test_shares_cover_everything_once(n: int, parts: int) -> None:
+    ranges = [share.py_func(n, part, parts) for part in range(parts)]
+    assert [i for start, stop in ranges for i in range(start, stop)] == list(range(n))
+    sizes = [stop - start for start, stop in ranges]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tiles_fit_the_registers(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = np.dtype(dtype).itemsize
+    for features, registers, width in (
+        ({"avx512f", "avx2", "fma"}, 32, 64),
+        ({"avx2", "fma"}, 16, 32),
+        ({"avx2"}, 16, 16),
+        ({"neon"}, 32, 16),
+        (set(), 16, 16),
+    ):
+        monkeypatch.setattr(gemm, "cpu_features", lambda features=features: frozenset(features))
+        found = gemm.tiles.__wrapped__(dtype)
+        assert found.width == width // size
+        assert found.columns == found.vectors * found.width
+        assert max(found.rows) * found.vectors + found.vectors + 1 <= registers
+
+
+def test_rows_of_a_tile_waste_little() -> None:
+    for dtype in ("float32", "float64"):
+        big, small = gemm.tiles(dtype).rows
+        assert gemm.choose_rows(small, dtype) == small
+        assert gemm.choose_rows(big, dtype) == big
+        assert gemm.choose_rows(100 * big, dtype) == big
+
+
+def test_packed_rows_are_panels_of_columns() -> None:
+    matrix = np.arange(1.0, 11.0).reshape(5, 2)
+    packed = gemm.pack_rows(matrix, 3).reshape(2, 2, 3)
+    np.testing.assert_array_equal(packed[0], matrix[:3].T)
+    np.testing.assert_array_equal(packed[1], [[7, 9, 0], [8, 10, 0]])
+
+
+def test_padded_bias() -> None:
+    matrix = PackedMatrix(np.ones((2, 5, 3)))
+    padded = matrix.pad_bias(np.arange(10.0)).reshape(2, -1)
+    assert padded.shape[1] % matrix.tile_rows == 0
+    np.testing.assert_array_equal(padded[:, :5], [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]])
+    assert not padded[:, 5:].any()
+    assert not matrix.pad_bias(None).any()
+
+
+@pytest.mark.parametrize("mode", [gemm.STORE, gemm.STORE_RELU, gemm.STORE_TIMES, gemm.ADD_TIMES])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_happens_to_a_tile(mode: int, dtype: str) -> None:
+    """Whole tiles, which the micro-kernel stores, and rests, which are copied."""
+    rng = np.random.default_rng(4)
+    params = Convolution(30, (3, 2), pad=(1, 0))
+    x = rng.normal(0, 1, (2, 3, 9, 12)).astype(dtype)
+    weight, bias = rng.normal(0, 1, (30, 3, 3, 2)).astype(dtype), rng.normal(0, 1, 30).astype(dtype)
+    (y,) = naive.convolution(params, {"weight": weight, "bias": bias}, [x.astype(np.float64)])
+    products = y - bias[:, None, None]
+    factor = rng.normal(0, 1, y.shape).astype(dtype)
+    before = rng.normal(0, 1, y.shape).astype(dtype)
+    expected = {
+        gemm.STORE: y,
+        gemm.STORE_RELU: np.maximum(y, 0),
+        gemm.STORE_TIMES: products * factor,
+        gemm.ADD_TIMES: before + products * factor,
+    }[mode]
+    given = bias if mode in (gemm.STORE, gemm.STORE_RELU) else None  # the products with an array take no bias
+    matrix, out = PackedMatrix(weight.reshape(1, 30, -1)), before.copy()
+    sliding = Sliding(x.shape, y.shape, params.kernel, params.stride, params.pad, params.dilation, 1)
+    program = Program(dtype)
+    add_convolution(program, sliding.forward(), matrix, matrix.pad_bias(given), x, out, factor, mode, "convolution")
+    program.run()
+    np.testing.assert_allclose(out, expected, rtol=0, atol=(1e-12 if dtype == "float64" else 1e-4))
+
+
+def test_taps_know_where_the_source_is() -> None:
+    sliding = Sliding((1, 1, 4, 5), (1, 1, 3, 3), (3, 3), (2, 2), (2, 1), (1, 1), 1)
+    table = sliding.forward().tap_table()
+    for y, x, y0, y1, x0, x1 in table:
+        assert [g for g in range(3) if 0 <= 2 * g + y < 4] == list(range(y0, y1))
+        assert [g for g in range(3) if 0 <= 2 * g + x < 5] == list(range(x0, x1))
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        (relevance.SIGN, [6 / 2.5, 6 / -2.5, 6 / 0.5, 6 / 0.75, 6 / -0.75]),
+        (relevance.TOOLBOX, [6 / 2.5, 6 / -2.5, 6.0, 6 / 0.75, 6 / -0.75]),
+        (relevance.THRESHOLD, [6 / 2, 6 / -2, 6.0, 6.0, 6.0]),
+    ],
+)
+def test_stabilisers(mode: int, expected: list[float]) -> None:
+    z = np.array([2.0, -2.0, 0.0, 0.25, -0.25])
+    s = np.zeros((1, 2, 5))
+    stacked = np.stack([np.full(5, np.nan), z])[None]
+    program = Program("float64")
+    program.add(relevance.ratio, np.full((1, 5), 2.0), stacked, 1, 3.0, 0.5, mode, s)
+    program.run()
+    np.testing.assert_allclose(s[0, 1], expected, rtol=1e-15)
+    np.testing.assert_array_equal(s[0, 0], 0)  # the other denominator's place
+
+
+def test_a_denominator_of_zero_drops_the_term() -> None:
+    s = np.full((1, 1, 3), 9.0)
+    program = Program("float64")
+    program.add(relevance.ratio, np.ones((1, 3)), np.array([[[0.0, -0.0, 2.0]]]), 0, 1.0, 0.0, relevance.SIGN, s)
+    program.run()
+    np.testing.assert_array_equal(s, [[[0, 0, 0.5]]])
+
+
+def test_fill() -> None:
+    y = np.zeros(1000, np.float32)
+    program = Program("float32")
+    program.add(fill, y, 2.5)
+    program.run()
+    np.testing.assert_array_equal(y, 2.5)
+
+
+# Forward and relevance of convolutions in a process whose tiles are those of another processor.
+OTHER_PROCESSOR = """
+import numpy as np
+from caffe2lrp.kernels import gemm
+gemm.cpu_features = lambda: frozenset({features})
+assert gemm.tiles("float32").rows == {rows}
+from caffe2lrp.layers import activation
+from caffe2lrp.layers.convolution import Convolution
+from tests.layer_cases import chain, check_forward, random_input
+from tests.test_relevance import RULE_CASES, check
+for params in (Convolution(13, (3, 2), (2, 1), (1, 1)), Convolution(6, (3, 3), group=2)):
+    network = chain((2, 4, 9, 8), params, activation.ReLU())
+    check_forward(network, random_input(network))
+    check(network, random_input(network), rule=RULE_CASES[3])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("features", "rows"), [({"avx2", "fma"}, (6, 4)), ({"neon"}, (8, 4)), (set(), (4, 2))], ids=["avx2", "neon", "none"]
+)
+def test_tiles_of_other_processors(features: set[str], rows: tuple[int, int], tmp_path: Path) -> None:
+    source = OTHER_PROCESSOR.format(features=sorted(features), rows=rows)
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},  # its code must not mix with this machine's
+        cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
