@@ -177,10 +177,10 @@ def test_relevance_stays_near_the_strokes(
     assert _share(relevance, _near(images > 0, 4)) == 1
 
 
-def test_relevance_is_for_the_digit(net: Network, images: np.ndarray) -> None:
-    explanation = explain(net, train_digits.as_input(images), target=None)
-    relevance = explanation.relevance[:, 0]
-    assert ((np.abs(relevance) - relevance).sum((1, 2)) < 0.8 * np.abs(relevance).sum((1, 2))).all()
+def test_most_relevance_speaks_for_the_digit(net: Network, images: np.ndarray) -> None:
+    relevance = explain(net, train_digits.as_input(images), target=None).relevance[:, 0]
+    against = -np.minimum(relevance, 0).sum((1, 2)) / np.abs(relevance).sum((1, 2))
+    assert against.max() < 0.4  # measured: 0.33
 
 
 def test_zplus_conserves_relevance(net: Network, images: np.ndarray) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from caffe2lrp.cli.drawing import write_array, write_pictures, write_sheet
 from caffe2lrp.cli.images import Picture
 from caffe2lrp.cli.options import ExplainOptions, ModelOptions, Precision, RuleOptions
-from caffe2lrp.cli.prediction import label, prediction, prediction_rows
+from caffe2lrp.cli.prediction import label, prediction, prediction_rows, probability
 from caffe2lrp.cli.running import run_pictures, values_of
 from caffe2lrp.cli.targets import Targets
 from caffe2lrp.cli.terminal import print_json, print_table
@@ -78,8 +78,9 @@ class _Job:
             explanation = self._explain(session, index)
             score = float(outputs[index])
             files = self._write(picture, prepared, explanation, index)
-            entries.append(self._entry(explanation, index, score, files))
-            rows.append(self._row(prepared, explanation, index, score))
+            likely = probability(self.network, values, index) if self.rules.layer is None else None
+            entries.append(self._entry(explanation, index, score, likely, files))
+            rows.append(self._row(prepared, explanation, index, score, likely))
         name = str(entries[0]["target"]) if len(entries) == 1 else self.targets.name
         sheet = self._path(picture, f"{name}.sheet.png")
         title = f"{picture.path.name} explained by {self.network.name or 'the network'}"
@@ -107,21 +108,26 @@ class _Job:
         blob = "" if self.rules.layer is None else f"{self.blob.replace('/', '_')}-"
         return self.options.out / f"{picture.name}.{blob}{end}"
 
-    def _row(self, prepared: Prepared, explanation: Explanation, index: int, score: float) -> Row:
+    def _row(self, prepared: Prepared, explanation: Explanation, index: int, score: float, likely: float | None) -> Row:
         name = label(self.network, index, self.count)
         detail = [f"class {index}"] if name and self.rules.layer is None else []
+        if likely is not None:
+            detail.append(f"probability {likely:.4f}")
         detail.append(explanation.rule)
         if any(isinstance(layer.params, LRN) for layer in self.network.layers):
             detail.append(f"LRN {self.rules.lrn.value}")
         number = f"class {index}" if self.rules.layer is None else f"{self.blob} {index}"
         return Row(prepared.view, explanation.relevance[0], name or number, score, ", ".join(detail))
 
-    def _entry(self, explanation: Explanation, index: int, score: float, files: dict[str, str]) -> dict[str, Any]:
+    def _entry(
+        self, explanation: Explanation, index: int, score: float, likely: float | None, files: dict[str, str]
+    ) -> dict[str, Any]:
         entry: dict[str, Any] = {
             "target": index,
             "label": label(self.network, index, self.count),
             "blob": self.blob,
             "score": score,
+            "probability": likely,
         }
         if explanation.account is not None:
             entry["relevance"] = _sums(explanation.account)
@@ -145,6 +151,7 @@ class _Job:
         print()
         for line in _written(result):
             print(f"  {line}")
+        print()
 
     def _name(self, entry: dict[str, Any]) -> str:
         return " ".join(str(part) for part in (entry["target"], entry["label"]) if part is not None)

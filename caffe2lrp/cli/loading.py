@@ -27,7 +27,8 @@ from caffe2lrp.preprocessing import Preprocessing, read_label_file
 LABEL_FILE = "synset_words.txt"
 """Looked for beside the weights."""
 
-_CHANGE = "change it with --mean, --channels, --scale or --resize"
+SETTINGS = ("channels", "mean", "scale", "resize")
+"""What of the preprocessing can be set; the options have the same names."""
 
 
 def open_network(options: ModelOptions) -> Network:
@@ -156,18 +157,16 @@ def _weight_sources() -> Iterator[tuple[Entry, Source]]:
 
 def _preprocessing(options: ModelOptions, network: Network, entry: Entry | None) -> Preprocessing:
     asked = _asked(options)
-    base = network.preprocessing
-    if base is None and entry is not None and entry.preprocessing is not None:
-        base = Preprocessing.from_dict(entry.preprocessing)
-        origin = f"the weights are those of {entry.name}, whose preprocessing is used"
-    elif base is None:
-        base = assumed_preprocessing(network)
-        origin = "preprocessing is assumed"
-    else:
-        return _override(base, asked)
+    if network.preprocessing is not None:
+        return _override(network.preprocessing, asked)
+    known = entry is not None and entry.preprocessing is not None
+    base = Preprocessing.from_dict(entry.preprocessing) if known else assumed_preprocessing(network)
     chosen = _override(base, asked)
-    if len(asked) < 4:
-        say(f"{origin}: {in_words(chosen)}; {_CHANGE}")
+    rest = [setting for setting in SETTINGS if setting not in asked]
+    if rest:
+        origin = f"taken from {entry.name}, whose weights these are" if known else "assumed"
+        change = f"change with {', '.join(f'--{setting}' for setting in rest)}"
+        say(f"pictures are prepared with {in_words(chosen)} ({', '.join(rest)} {origin}; {change})")
     return chosen
 
 

@@ -35,6 +35,13 @@ def prediction(network: Network, values: Mapping[str, np.ndarray], top: int) -> 
     }
 
 
+def probability(network: Network, values: Mapping[str, np.ndarray], index: int) -> float | None:
+    """Probability of a class, None where the outputs are no probabilities of classes."""
+    if class_count(network) is None or unit(network) != "probability":
+        return None
+    return float(values[network.outputs[0]].reshape(-1)[index])
+
+
 def label(network: Network, index: int, count: int) -> str | None:
     """Name of a class, None where names are not known or belong to another number of classes."""
     labels = network.labels
