@@ -56,7 +56,7 @@ def golden_network(shared: Path, name: str, dtype: Any) -> Golden:
             weights["weight"] = rs.normal(0, deviation, shapes["weight"]).astype(np.float32).astype(dtype)
             if "bias" in shapes:
                 weights["bias"] = rs.normal(0, 0.1, shapes["bias"]).astype(np.float32).astype(dtype)
-        layers.append(dataclasses.replace(with_weights(layer, weights), params=_single_precision(layer.params)))
+        layers.append(dataclasses.replace(with_weights(layer, weights), params=single_precision(layer.params)))
     shape = tuple(info["input_shape"])
     return Golden(
         definition.with_layers(layers),
@@ -71,8 +71,11 @@ def _uniform(seed: int, low: float, high: float, shape: tuple[int, ...]) -> np.n
     return np.random.RandomState(seed).uniform(low, high, shape).astype(np.float32)
 
 
-def _single_precision(params: LayerParams) -> LayerParams:
+def single_precision(params: LayerParams) -> LayerParams:
     """The same parameters, their real numbers rounded to float32."""
     values = {f.name: getattr(params, f.name) for f in dataclasses.fields(params)}
     rounded = {key: float(np.float32(value)) for key, value in values.items() if isinstance(value, float)}
+    for key, value in values.items():
+        if isinstance(value, tuple) and any(isinstance(v, float) for v in value):
+            rounded[key] = tuple(float(np.float32(v)) for v in value)
     return dataclasses.replace(params, **rounded)

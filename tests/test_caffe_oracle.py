@@ -94,7 +94,7 @@ def _element(field: Field, value: Any) -> Any:
         return plain_oracle(value)
     if field.type in ENUMS:
         return next(name for name, number in ENUMS[field.type].items() if number == value)
-    return float(str(np.float32(value))) if field.type == "float" else value
+    return float(np.float32(value)) if field.type == "float" else value
 
 
 def same(ours: Any, theirs: Any) -> bool:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,8 +73,10 @@ def test_numbers() -> None:
     assert dims == [-1, 8, 255, 0]
 
 
-def test_single_precision_values_are_those_of_binary_files() -> None:
-    assert read("lrn_param { alpha: 0.000099999999 }").get("lrn_param").get("alpha") == 0.0001
+def test_numbers_are_those_of_caffe_which_has_them_in_single_precision() -> None:
+    for text in ("0.000099999999", "0.0001", "1e-4"):
+        assert read(f"lrn_param {{ alpha: {text} }}").get("lrn_param").get("alpha") == 9.99999974737875163555e-05
+    assert read("batch_norm_param {}").get("batch_norm_param").get("eps") == float(np.float32(1e-5))
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def scalars(kind: str) -> st.SearchStrategy[Any]:
     return {
         "int": st.integers(-(1 << 63), (1 << 63) - 1),
         "uint": st.integers(0, (1 << 64) - 1),
-        "float": st.floats(width=32).map(lambda v: float(str(np.float32(v)))),
+        "float": st.floats(width=32).map(lambda v: float(np.float32(v))),
         "double": st.floats(),
         "bool": st.booleans(),
         "string": st.text(max_size=8),

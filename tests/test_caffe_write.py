@@ -25,6 +25,7 @@ from caffe2lrp.layers.lrn import LRN
 from caffe2lrp.layers.pooling import Pooling
 from caffe2lrp.layers.reshape import Flatten, Reshape
 from caffe2lrp.layers.softmax import Softmax
+from tests.golden import single_precision
 from tests.test_caffe_oracle import read_with_oracle
 
 
@@ -125,6 +126,7 @@ def test_every_layer_type_survives(tmp_path: Path, params: LayerParams, shapes: 
     inputs = {f"in{i}": shape for i, shape in enumerate(shapes)}
     weights = {k: rng.standard_normal(s).astype(np.float32) for k, s in params.weight_shapes(shapes).items()}
     outputs = tuple(f"out{i}" for i in range(len(params.output_shapes(shapes))))
+    params = single_precision(params)  # which Caffe's files have
     network = Network("one layer", inputs, [Layer("it", params, tuple(inputs), outputs, weights)])
     assert_equal(round_trip(network, tmp_path), network)
 

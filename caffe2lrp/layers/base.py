@@ -58,9 +58,11 @@ class LayerParams(ABC):
 
 def _short(value: object) -> str:
     if isinstance(value, tuple) and value and all(v == value[0] for v in value):
-        return str(value[0])
+        return _short(value[0])
+    if isinstance(value, float):
+        return f"{value:g}"
     if isinstance(value, tuple):
-        return "x".join(map(str, value))
+        return "x".join(map(_short, value))
     return str(value)
 
 

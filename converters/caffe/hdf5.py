@@ -25,7 +25,7 @@ def read_hdf5(path: PathLike) -> Weights:
     FileFormatError
         If the file is damaged or is no Caffe snapshot.
     """
-    import h5py  # type: ignore[import-untyped]
+    import h5py
 
     name = os.fspath(path)
     try:

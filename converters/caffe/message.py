@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe2lrp.converters.caffe.schema import SCHEMAS, Schema
+from caffe2lrp.converters.caffe.schema import SCHEMAS, Field, Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Message:
         if values:
             return values[-1]
         known = self.schema.by_name[name]
-        return Message(SCHEMAS[known.type]) if known.is_message else known.default
+        return Message(SCHEMAS[known.type]) if known.is_message else _default(known)
 
     def all(self, name: str) -> list[Any]:
         """Values of a repeated field."""
@@ -109,11 +109,14 @@ def new(name: str, /, **values: Any) -> Message:
     return message
 
 
-def shortest(value: float) -> float:
-    """The shortest decimal that means the same single-precision number.
+def single(value: float) -> float:
+    """A number as Caffe has it: rounded to single precision, also where the network runs in double precision.
 
-    Caffe keeps every such parameter in single precision, so ``0.0001`` in a text file and its four bytes in a
-    binary one are the same parameter; this gives them the same value here, too.
+    ``0.0001`` in a text file is 9.9999997e-05 to Caffe; in a network that runs in float64 the difference shows.
     """
     with np.errstate(over="ignore"):
-        return float(str(np.float32(value)))
+        return float(np.float32(value))
+
+
+def _default(known: Field) -> Any:
+    return single(known.default) if known.type == "float" and known.default is not None else known.default

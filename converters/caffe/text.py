@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from caffe2lrp.converters.caffe.message import Message, Unknown, shortest
+from caffe2lrp.converters.caffe.message import Message, Unknown, single
 from caffe2lrp.converters.caffe.schema import ENUMS, SCHEMAS, Field, Schema
 from caffe2lrp.errors import FileFormatError
 
@@ -366,7 +366,7 @@ def _float(text: str, known: Field) -> float:
         value = float(digits.rstrip("f"))
     if text.startswith("-"):
         value = -value
-    return value if known.type in ("double", "doubles") else shortest(value)
+    return value if known.type in ("double", "doubles") else single(value)
 
 
 def _unquote(text: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from caffe2lrp.converters.caffe.message import Message, Unknown, shortest
+from caffe2lrp.converters.caffe.message import Message, Unknown, single
 from caffe2lrp.converters.caffe.schema import ENUMS, SCHEMAS, Field, Schema
 from caffe2lrp.errors import FileFormatError
 
@@ -201,7 +201,7 @@ class _Reader:
             if (stop - position) % _SIZE[known.type]:
                 self.fail(position, f"'{known.name}' is no whole number of values")
             array = np.frombuffer(self.data, _DTYPE[known.type], (stop - position) // _SIZE[known.type], position)
-            return [shortest(v) for v in array] if known.type == "float" else array.tolist()
+            return [single(v) for v in array] if known.type == "float" else array.tolist()
         values = []
         while position < stop:
             value, position = self.varint(position, stop)
@@ -210,7 +210,7 @@ class _Reader:
 
     def scalar(self, known: Field, value: int, stop: int) -> Any:
         if known.type == "float":
-            return shortest(struct.unpack_from("<f", self.bytes, value)[0])
+            return single(struct.unpack_from("<f", self.bytes, value)[0])
         if known.type == "double":
             return struct.unpack_from("<d", self.bytes, value)[0]
         if known.type == "bytes":

@@ -13,7 +13,7 @@ import numpy as np
 from caffe2lrp.converters.caffe.files import PathLike
 from caffe2lrp.converters.caffe.layers import write_params
 from caffe2lrp.converters.caffe.message import Message, new
-from caffe2lrp.converters.caffe.schema import ENUMS, Field
+from caffe2lrp.converters.caffe.schema import Field
 from caffe2lrp.converters.caffe.wire import write_wire
 from caffe2lrp.errors import FileFormatError
 from caffe2lrp.ir import Layer, Network
@@ -171,8 +171,8 @@ def _scalar(known: Field, value: Any) -> str:
         return '"' + "".join(_CHARACTERS[byte] for byte in raw) + '"'
     if known.type == "bool":
         return "true" if value else "false"
-    if known.type in ENUMS:
-        return str(value)
+    if known.type == "float":  # the shortest decimal that means the same single-precision number
+        return str(np.float32(value))
     return str(value)
 
 
