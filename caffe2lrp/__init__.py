@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "toolbox":
+        return importlib.import_module("caffe2lrp.toolbox")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'caffe2lrp' has no attribute '{name}'")

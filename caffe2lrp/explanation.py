@@ -45,10 +45,10 @@ class Explanation:
         Name of the rule or composite.
     """
 
-    relevance: np.ndarray
+    relevance: np.ndarray = field(repr=False)
     score: np.ndarray
     target: list[list[int]]
-    outputs: np.ndarray
+    outputs: np.ndarray = field(repr=False)
     rule: str
     account: Account | None = field(default=None, repr=False)
 
