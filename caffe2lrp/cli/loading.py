@@ -159,12 +159,14 @@ def _preprocessing(options: ModelOptions, network: Network, entry: Entry | None)
     asked = _asked(options)
     if network.preprocessing is not None:
         return _override(network.preprocessing, asked)
-    known = entry is not None and entry.preprocessing is not None
-    base = Preprocessing.from_dict(entry.preprocessing) if known else assumed_preprocessing(network)
+    if entry is not None and entry.preprocessing is not None:
+        base = Preprocessing.from_dict(entry.preprocessing)
+        origin = f"taken from {entry.name}, whose weights these are"
+    else:
+        base, origin = assumed_preprocessing(network), "assumed"
     chosen = _override(base, asked)
     rest = [setting for setting in SETTINGS if setting not in asked]
     if rest:
-        origin = f"taken from {entry.name}, whose weights these are" if known else "assumed"
         change = f"change with {', '.join(f'--{setting}' for setting in rest)}"
         say(f"pictures are prepared with {in_words(chosen)} ({', '.join(rest)} {origin}; {change})")
     return chosen
