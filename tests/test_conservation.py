@@ -241,6 +241,24 @@ def test_account_of_fan_out() -> None:
     check_account(e)
 
 
+def test_account_of_a_layer_that_passes_beside_others() -> None:
+    """Relevance that is passed on unchanged shares no memory with a sum of several readers."""
+    network = build(
+        {"data": (1, 2, 3, 3)},
+        ("abs", activation.AbsVal(), ["data"], ["a"]),
+        ("conv", Convolution(2, (1, 1), bias=False), ["a"], ["c"]),
+        ("relu", activation.ReLU(), ["a"], ["r"]),
+        ("join", join.Concat(), ["c", "r"], ["j"]),
+        ("fc", InnerProduct(2, bias=False), ["j"], ["f"]),
+    )
+    e = caffe2lrp.explain(network, random_input(network), 1, rule="epsilon", epsilon=0.0, account=True)
+    entries = {entry.layer: entry for entry in e.account.entries}
+    assert entries["relu"].above == pytest.approx(entries["relu"].below, rel=1e-12)
+    assert entries["conv"].above + entries["relu"].above == pytest.approx(entries["join"].above, rel=1e-12)
+    assert entries["join"].below == pytest.approx(entries["join"].above, rel=1e-12)
+    check_account(e)
+
+
 def test_account_of_a_batch_is_the_sum() -> None:
     network = chain((2, 3, 5, 4), Convolution(4, (3, 2), group=1), activation.ReLU(), InnerProduct(3))
     x = random_input(network)

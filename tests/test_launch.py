@@ -234,8 +234,11 @@ def test_the_stamp_covers_all_sources(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """The places for the cache, moved below a temporary folder: named by the user, beside the sources, the user's."""
+    from numba import config
+
     sources, user = tmp_path / "sources", tmp_path / "user"
     sources.mkdir()
+    monkeypatch.setattr(config, "CACHE_DIR", "")
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setattr(compiling, "__file__", str(sources / "compiling.py"))
     monkeypatch.setattr("numba.misc.appdirs.AppDirs.user_cache_dir", str(user))
@@ -252,6 +255,9 @@ def test_the_cache_is_beside_the_sources(folders: dict[str, Path]) -> None:
 
 
 def test_the_cache_goes_where_the_environment_says(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba import config
+
+    monkeypatch.setattr(config, "CACHE_DIR", str(folders["named"].parent))  # what Numba made of the variable
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(folders["named"].parent))
     assert Path(compiling.cache_folder.__wrapped__()) == folders["named"]
 
