@@ -154,7 +154,8 @@ class _Job:
         print()
 
     def _name(self, entry: dict[str, Any]) -> str:
-        return " ".join(str(part) for part in (entry["target"], entry["label"]) if part is not None)
+        number, name = str(entry["target"]), entry["label"]
+        return number if name in (None, number) else f"{number} {name}"
 
     def _sum_row(self, entry: dict[str, Any]) -> list[str]:
         sums = entry["relevance"]

@@ -68,7 +68,9 @@ def prediction_rows(network: Network, predicted: Mapping[str, Any]) -> tuple[lis
     name = unit(network)
     number = "{:.4f}" if name == "probability" else "{:.4g}"
     rows = [[number.format(c[name]), str(c["index"]), c["label"] or ""] for c in predicted["classes"]]
-    return [f">{name}", ">class", "name" if network.labels else ""], rows
+    if all(row[2] in ("", row[1]) for row in rows):
+        return [f">{name}", ">class"], [row[:2] for row in rows]
+    return [f">{name}", ">class", "name"], rows
 
 
 def _output_row(name: str, summary: Mapping[str, Any]) -> list[str]:

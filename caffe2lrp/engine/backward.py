@@ -22,7 +22,7 @@ LRNRule = Literal["taylor", "identity", "toolbox"]
 ReLURule = Literal["pass", "positive", "guided"]
 
 # Sums of inputs that share out relevance without a rule of their own (eltwise sums, affine layers).
-_EPSILON = 1e-9
+_EPSILON = 1e-12
 
 
 @dataclass(frozen=True)
