@@ -116,10 +116,8 @@ def test_without_biases_all_relevance_arrives(network: Network, rule: Any, lrn_r
     # A denominator near 0 makes huge shares of both signs, whose rounding is not the rule's.
     moved = max(float(np.abs(e.relevance).sum()), sum_of_sizes(e.account))
     assume(moved < 1e4 * float(np.abs(e.score).min()))
-    # Sums of blobs are stabilised with 1e-9; nothing else keeps relevance.
-    added = any(layer.type == "Eltwise" for layer in network.layers)
     arrived = e.relevance.reshape(len(x), -1).sum(axis=1)
-    np.testing.assert_allclose(arrived, e.score, rtol=0, atol=(1e-7 if added else 1e-10) * moved)
+    np.testing.assert_allclose(arrived, e.score, rtol=0, atol=1e-10 * moved)
     # Where an activation is 0, so is its relevance: nothing is dropped.
     assert e.account.total("dropped") == 0
 

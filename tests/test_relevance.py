@@ -38,7 +38,7 @@ RULE_CASES: list[tuple[str, dict[str, float], dict[str, float]]] = [
     ("zbox", {"epsilon": 0.0}, {}),
 ]
 RULE_IDS = [f"{name} {' '.join(f'{k}={v:g}' for k, v in ours.items())}".strip() for name, ours, _ in RULE_CASES]
-SUM_EPSILON = 1e-9  # the engine's stabiliser of sums without a rule of their own
+SUM_EPSILON = 1e-12  # the engine's stabiliser of sums without a rule of their own
 SUMS = ("Eltwise", "BatchNorm", "Scale", "Bias")
 TOLERANCE = {np.float64: 1e-9, np.float32: 5e-4}
 

@@ -63,9 +63,13 @@ def _print(facts: dict[str, Any]) -> None:
     for kind in ("inputs", "outputs"):
         blobs = ", ".join(f"{blob} {_shape(shape)}" for blob, shape in facts[kind].items())
         print(f"{kind.removesuffix('s')}: {blobs}")
+    names = {_file(layer) for layer in facts["layers"]}
+    if len(names) == 1:
+        print(f"defined in: {names.pop()}")
     print()
-    columns = ("layer", "type", "output", ">parameters", ">multiply-adds", "defined in")
-    print_table(columns, [_row(layer) for layer in facts["layers"]])
+    many = bool(names)  # else the line alone tells the place
+    columns = ("layer", "type", "output", ">parameters", ">multiply-adds", "place" if many else ">line")
+    print_table(columns, [_row(layer, many) for layer in facts["layers"]])
     totals = facts["totals"]
     images = next(iter(facts["inputs"].values()))[0]
     print()
@@ -77,10 +81,13 @@ def _print(facts: dict[str, Any]) -> None:
         print(f"note: {one_line(note)}")
 
 
-def _row(layer: dict[str, Any]) -> list[str]:
-    place = "" if layer["file"] is None else os.path.basename(layer["file"])
-    if layer["line"] is not None:
-        place += f":{layer['line']}"
+def _file(layer: dict[str, Any]) -> str:
+    return "" if layer["file"] is None else os.path.basename(layer["file"])
+
+
+def _row(layer: dict[str, Any], with_file: bool) -> list[str]:
+    line = "" if layer["line"] is None else str(layer["line"])
+    place = ":".join(part for part in (_file(layer), line) if part) if with_file else line
     counts = [f"{layer[key]:,}" if layer[key] else "" for key in ("parameters", "multiply_adds")]
     return [layer["name"], layer["type"], ", ".join(map(_shape, layer["shapes"])), *counts, place]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,17 @@ def say(message: str) -> None:
 
 def error(problem: Exception | str) -> None:
     """An error on stderr, in one line."""
-    say(f"error: {one_line(str(problem) or type(problem).__name__)}")
+    say(f"error: {one_line(_as_options(str(problem) or type(problem).__name__))}")
+
+
+def _as_options(text: str) -> str:
+    """A message that tells Python's arguments, with those of the command line: ``--layer x`` for ``layer='x'``."""
+
+    def option(match: re.Match[str]) -> str:
+        value = re.sub(r"[()' ]", "", match[2])
+        return f"--{match[1].replace('_', '-')} {value}"
+
+    return re.sub(r"\b(input_shape|layer|rule|beta)=(\([^)]*\)|'[^']*'|[\w.]+)", option, text)
 
 
 def one_line(text: str) -> str:
@@ -65,13 +76,15 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, indent
     """
     from rich.padding import Padding
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
     for column in columns:
         right = column.startswith(">")
-        table.add_column(column.removeprefix(">"), justify="right" if right else "left", no_wrap=right, overflow="fold")
+        table.add_column(column.removeprefix(">"), justify="right" if right else "left", no_wrap=right)
     for row in rows:
-        table.add_row(*row)
+        # On a narrow terminal, names are cut and numbers are not.
+        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
     console = _stdout()
     with console.capture() as printed:  # printed here, because rich pads the last column
         console.print(Padding(table, (0, 0, 0, indent), expand=False))
