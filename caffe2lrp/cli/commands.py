@@ -128,7 +128,8 @@ def explain(
             metavar="NAME",
             rich_help_panel=RULES,
             help="Rules by layer: epsilon_alpha2_beta1 (the default), epsilon_alpha2_beta1_flat, epsilon_plus, "
-            "epsilon_plus_flat, epsilon_gamma_box, alphabeta, epsilon.",
+            "epsilon_plus_flat, epsilon_gamma_box, alphabeta, epsilon; baselines: gradient, deconvolution, "
+            "guided_backprop.",
         ),
     ] = None,
     beta: Annotated[float | None, typer.Option(rich_help_panel=RULES, help="Of alphabeta; alpha is 1 + beta.")] = None,
