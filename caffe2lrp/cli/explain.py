@@ -95,8 +95,14 @@ class _Job:
             blob=self.blob,
             lrn=self.rules.lrn.value,
             start=self.rules.start.value,
-            account=self.options.account is not False,
+            account=self._accounted,
         )
+
+    @property
+    def _accounted(self) -> bool:
+        """Gradients conserve nothing: they get an account only where it is asked for."""
+        asked = self.options.account
+        return not self.composite.derivative if asked is None else asked
 
     def _write(self, picture: Picture, prepared: Prepared, explanation: Explanation, index: int) -> dict[str, str]:
         path, relevance = self._path(picture, str(index)), explanation.relevance[0]
@@ -141,7 +147,7 @@ class _Job:
         """Print what there is to say about one picture."""
         print(result["image"])
         print_table(*prediction_rows(self.network, result["prediction"]), indent=2)
-        if self.options.account is not False:
+        if self._accounted:
             print()
             columns = ("explained", ">start", *(f">{name}" for name in COLUMNS), ">arrived")
             print_table(columns, [self._sum_row(entry) for entry in result["explanations"]], indent=2)

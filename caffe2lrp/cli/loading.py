@@ -161,14 +161,14 @@ def _preprocessing(options: ModelOptions, network: Network, entry: Entry | None)
         return _override(network.preprocessing, asked)
     if entry is not None and entry.preprocessing is not None:
         base = Preprocessing.from_dict(entry.preprocessing)
-        origin = f"taken from {entry.name}, whose weights these are"
+        origin = f"those of the known model {entry.name}"
     else:
         base, origin = assumed_preprocessing(network), "assumed"
     chosen = _override(base, asked)
     rest = [setting for setting in SETTINGS if setting not in asked]
     if rest:
         change = f"change with {', '.join(f'--{setting}' for setting in rest)}"
-        say(f"pictures are prepared with {in_words(chosen)} ({', '.join(rest)} {origin}; {change})")
+        say(f"pictures are prepared with {in_words(chosen)} ({', '.join(rest)}: {origin}; {change})")
     return chosen
 
 
