@@ -169,7 +169,7 @@ def test_explanations_of_small_models_equal_the_naive_ones(shared: Path, name: s
         by_type: dict[str, dict[str, Any]] = {
             "Convolution": {"rule": "alphabeta", "beta": 1.0},
             "InnerProduct": {"rule": "epsilon", "epsilon": 1e-6},
-            "Eltwise": {"epsilon": 1e-9},
+            "Eltwise": {"epsilon": 1e-12},
         }
         return by_type.get(layer.type, {})
 
