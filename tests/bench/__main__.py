@@ -38,6 +38,7 @@ def median_times(functions: dict[str, Callable[[], Any]], runs: int) -> dict[str
         function()
     for _ in range(runs):
         for name, function in functions.items():
+            time.sleep(0.05)  # onnxruntime's threads keep a core busy for a while after their work is done
             started = time.perf_counter()
             function()
             times[name].append(1e3 * (time.perf_counter() - started))
