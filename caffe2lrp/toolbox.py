@@ -111,15 +111,11 @@ def steps(network: Network) -> list[Step]:
             if len(readers[blob]) > 1
         ]
 
-    found = [split for i, blob in enumerate(network.inputs) for split in _input_split(network, blob, i)]
+    found = splits(list(network.inputs), "input")
     for layer in network.layers:
         found.append(Step(layer.name, layer.type, layer, layer.outputs[0]))
         found += splits(layer.outputs, layer.name)
     return found
-
-
-def _input_split(network: Network, blob: str, i: int) -> list[Step]:
-    return [Step(f"{blob}_input_{i}_split", "Split", None, blob)] if len(network.consumers[blob]) > 1 else []
 
 
 def explain(network: Network, x: Any, target: Target = None, *, imagemean: Any = None, **options: Any) -> Explanation:
