@@ -58,7 +58,7 @@ class Account:
     entries
         One for each layer on the way.
     arrived
-        Relevance of the input.
+        Relevance of all inputs.
     """
 
     start: float
@@ -96,7 +96,7 @@ def account_of(plan: RelevancePlan) -> Account:
             )
         )
     start = _sum([plan.relevance[plan.settings.start]])
-    return Account(start, tuple(entries), _sum([plan.input_relevance]))
+    return Account(start, tuple(entries), _sum(plan.input_relevances.values()))
 
 
 def _given(plan: RelevancePlan, blob: str, buffer: np.ndarray) -> float:

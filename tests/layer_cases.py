@@ -7,7 +7,7 @@ chance. All values are single-precision numbers, so that the same network can ru
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,11 +99,11 @@ def assert_close(got: np.ndarray, expected: np.ndarray, tolerance: float, what: 
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * size, err_msg=what)
 
 
-def check_forward(network: Network, x: np.ndarray) -> None:
+def check_forward(network: Network, x: np.ndarray | Mapping[str, np.ndarray]) -> None:
     """Every blob equals the naive one, in both precisions; asked for alone (layers fused), the outputs do, too."""
     expected = naive.forward(network, x)
     for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 2e-5)):
-        given = x.astype(dtype)
+        given = {k: v.astype(dtype) for k, v in x.items()} if isinstance(x, Mapping) else x.astype(dtype)
         blobs = network.forward(given, keep="all")
         assert set(blobs) == set(network.shapes)
         for name, value in blobs.items():

@@ -80,6 +80,11 @@ class RelevancePlan:
         Rules and start.
     bounds
         Lowest and highest possible input (C, H, W), for rules that need them.
+
+    Attributes
+    ----------
+    input_relevances
+        Relevance of each input blob after a run.
     """
 
     def __init__(
@@ -105,12 +110,16 @@ class RelevancePlan:
                 self._readers[blob] += 1
         for layer in reversed(self.path):
             self._append(layer)
-        if self.network.input not in self.relevance:
+        if not any(blob in self.relevance for blob in self.network.inputs):
             raise ModelError(f"blob '{settings.start}' does not depend on the input of {self.network.name}")
+        self.input_relevances = {  # where nothing arrives it is 0
+            blob: self.relevance[blob] if blob in self.relevance else np.zeros(shape, self.dtype)
+            for blob, shape in self.network.inputs.items()
+        }
 
     def _layers_below(self, start: str) -> list[Layer]:
-        """Layers between the input and the start that depend on the input and lead to the start."""
-        depends = {self.network.input}
+        """Layers between the inputs and the start that depend on an input and lead to the start."""
+        depends = set(self.network.inputs)
         for layer in self.network.layers:
             if any(blob in depends for blob in layer.inputs):
                 depends.update(layer.outputs)
@@ -186,11 +195,6 @@ class RelevancePlan:
         """Send relevance back from the start blob; the forward values must be there."""
         np.copyto(self.relevance[self.settings.start], start)
         self.program.run()
-
-    @property
-    def input_relevance(self) -> np.ndarray:
-        """Relevance of the network's input after a run, (N, C, H, W)."""
-        return self.relevance[self.network.input]
 
 
 def constant(value: Any, shape: Shape, dtype: Any) -> np.ndarray:
