@@ -62,11 +62,22 @@ class Ledger:
 
     def __init__(self, layer: Layer, rule: Rule) -> None:
         self.layer, self.rule = layer, rule
-        self.terms: list[tuple[np.ndarray, np.ndarray, np.ndarray | None, float, float]] = []
+        self.terms: list[tuple[np.ndarray, np.ndarray, np.ndarray | None, float, float, np.ndarray | None]] = []
 
-    def add(self, z: np.ndarray, s: np.ndarray, bias: np.ndarray | None, factor: float, epsilon: float) -> None:
-        """One denominator: z and s = factor R / z of one shape, and the bias in z broadcast to it."""
-        self.terms.append((z, s, bias, factor, epsilon))
+    def add(
+        self,
+        z: np.ndarray,
+        s: np.ndarray,
+        bias: np.ndarray | None,
+        factor: float,
+        epsilon: float,
+        relevance: np.ndarray | None = None,
+    ) -> None:
+        """One denominator: z and s = factor R / z of one shape, and the bias in z broadcast to it.
+
+        `relevance` is R, where that is not the relevance of the layer's output.
+        """
+        self.terms.append((z, s, bias, factor, epsilon, relevance))
 
 
 class RelevancePlan:
@@ -103,6 +114,7 @@ class RelevancePlan:
         self.added: dict[str, list[np.ndarray]] = {}  # what a blob's other readers add to the first one's buffer
         self._late: list[tuple[np.ndarray, np.ndarray]] = []
         self.nonnegative = nonnegative_blobs(self.network)
+        self.dependent = self._dependent_blobs()
         self.path = self._layers_below(settings.start)
         self._readers = dict.fromkeys(self.network.shapes, 0)
         for layer in self.path:
@@ -117,16 +129,20 @@ class RelevancePlan:
             for blob, shape in self.network.inputs.items()
         }
 
+    def _dependent_blobs(self) -> set[str]:
+        """The inputs and all blobs that depend on them; others are constant."""
+        dependent = set(self.network.inputs)
+        for layer in self.network.layers:
+            if any(blob in dependent for blob in layer.inputs):
+                dependent.update(layer.outputs)
+        return dependent
+
     def _layers_below(self, start: str) -> list[Layer]:
         """Layers between the inputs and the start that depend on an input and lead to the start."""
-        depends = set(self.network.inputs)
-        for layer in self.network.layers:
-            if any(blob in depends for blob in layer.inputs):
-                depends.update(layer.outputs)
         needed = {start}
         path = []
         for layer in reversed(self.network.layers):
-            if any(blob in needed for blob in layer.outputs) and any(blob in depends for blob in layer.inputs):
+            if any(blob in needed for blob in layer.outputs) and any(blob in self.dependent for blob in layer.inputs):
                 needed.update(layer.inputs)
                 path.append(layer)
         return path[::-1]

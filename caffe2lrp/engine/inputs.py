@@ -10,6 +10,7 @@ import numpy as np
 from caffe2lrp.errors import ModelError, OptionError
 from caffe2lrp.ir import Network
 from caffe2lrp.layers.base import Shape
+from caffe2lrp.layers.recurrent import Recurrent
 
 
 def as_inputs(network: Network, x: Any) -> dict[str, np.ndarray]:
@@ -18,7 +19,8 @@ def as_inputs(network: Network, x: Any) -> dict[str, np.ndarray]:
     Parameters
     ----------
     network
-        The network. Batch and image size may differ from its own, the channels may not.
+        The network. Batch and image size may differ from its own, the channels may not; so may the numbers of steps
+        and streams of recurrent networks.
     x
         An array for the only input, (N, C, H, W), or a mapping from input blobs to arrays. Inputs may be called by
         Caffe's names. If the first input of the network is float64, all are run in float64, else in float32.
@@ -87,6 +89,11 @@ def _by_blob(network: Network, x: Any) -> dict[str, Any]:
     return {blob: given[blob] for blob in network.inputs}
 
 
+def _has_channels(network: Network, shape: Shape) -> bool:
+    """Whether axis 1 are channels; sequences have the shape (T, N, ...), where both may differ."""
+    return len(shape) == 4 or not any(isinstance(layer.params, Recurrent) for layer in network.layers)
+
+
 def _numbers(network: Network, blob: str, value: Any) -> np.ndarray:
     """One input as an array of numbers that fits the blob."""
     what = "the input" if len(network.inputs) == 1 else f"the input '{blob}'"
@@ -101,6 +108,6 @@ def _numbers(network: Network, blob: str, value: Any) -> np.ndarray:
         raise OptionError(f"{what} must have {len(wanted)} axes like {blob} {wanted}, but its shape is {array.shape}")
     if array.shape[:1] == (0,):
         raise OptionError(f"{what} is an empty batch")
-    if array.ndim > 1 and array.shape[1] != wanted[1]:
+    if array.ndim > 1 and array.shape[1] != wanted[1] and _has_channels(network, wanted):
         raise OptionError(f"{what} takes {wanted[1]} channels like {blob} {wanted}, but its shape is {array.shape}")
     return array

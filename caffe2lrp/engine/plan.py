@@ -35,6 +35,7 @@ class ForwardPlan:
         self.dtype = dtype
         self.program = launch.Program(dtype)
         self.values: dict[str, np.ndarray] = {blob: self.new(shape) for blob, shape in network.inputs.items()}
+        self.internals: dict[str, Any] = {}  # what layers keep besides their blobs, for the way back
         self.lock = threading.Lock()
         self.holder: object = None  # whose inputs the values belong to
         self._fused = {} if keep is None else _fusable(network, keep)
