@@ -1,0 +1,10 @@
+"""How each layer type is written as ONNX; importing this package fills the table of `registry`."""
+
+from caffe2lrp.converters.onnx.layers import (  # noqa: F401
+    activation,
+    convolution,
+    inner_product,
+    join,
+    reshape,
+    softmax,
+)
