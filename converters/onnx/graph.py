@@ -70,11 +70,11 @@ class GraphBuilder:
         Parameters
         ----------
         array
-            Values; floating-point ones are brought to the type of the graph, whole numbers to int64.
+            Values; floating-point ones are brought to the type of the graph, whole numbers (and lists) to int64.
         name
             Wanted name, by custom ``layer.what``; a number is added if it is taken.
         """
-        values = np.asarray(array)
+        values = array if isinstance(array, np.ndarray) else np.array(array, np.int64)
         dtype = self.dtype if values.dtype.kind == "f" else values.dtype if values.dtype.kind == "b" else np.int64
         return self.raw_constant(values.astype(dtype, copy=False), name)
 

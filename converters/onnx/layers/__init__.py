@@ -2,9 +2,12 @@
 
 from caffe2lrp.converters.onnx.layers import (  # noqa: F401
     activation,
+    affine,
     convolution,
     inner_product,
     join,
+    lrn,
+    pooling,
     reshape,
     softmax,
 )
