@@ -270,6 +270,30 @@ def test_constants_keep_relevance_like_a_bias() -> None:
     assert entry.other == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_constant_factors_get_nothing(first: bool, bias: bool) -> None:
+    blobs = ["p", "data"] if first else ["data", "p"]
+    scaled = build(
+        {"data": (3, 4)},
+        ("learned", source.Parameter((3, 4)), [], ["p"]),
+        ("product", affine.Scale(axis=0, bias=bias), blobs, ["y"]),
+    )
+    multiplied = build(
+        {"data": (3, 4)},
+        ("learned", source.Parameter((3, 4)), [], ["p"]),
+        ("product", eltwise.Eltwise("PROD"), [*blobs, "data"], ["y"]),
+    )
+    x = single(np.random.default_rng(0).normal(0, 1, (3, 4)))
+    targets = [[0], [1, 2], []]
+    start = np.array([[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]], np.float64)
+    product = x * scaled.layer("learned").weights["value"]
+    total = product + scaled.layer("product").weights["bias"] if bias else product
+    e = caffe2lrp.explain(scaled, x, targets, start="one")
+    assert_close(e.relevance, start * product / total, 1e-10)
+    assert_close(caffe2lrp.explain(multiplied, x, targets, start="one").relevance, start, 1e-12)
+
+
 # -- ONNX -------------------------------------------------------------------------------------------------------
 
 
