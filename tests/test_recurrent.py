@@ -10,7 +10,6 @@ import pytest
 
 import caffe2lrp
 from caffe2lrp import Network, composites
-from caffe2lrp.composites import first_linear_layers
 from caffe2lrp.converters.onnx import build_model
 from caffe2lrp.errors import ModelError, OptionError
 from caffe2lrp.ir import Layer, with_weights
@@ -338,7 +337,8 @@ def test_recurrent_layers_have_the_rule_of_dense_layers_and_are_never_first() ->
         ("layer", LSTM(D), ["x", "cont"], ["h"]),
         ("fc", InnerProduct(5, axis=2), ["h"], ["y"]),
     )
-    assert "fc" not in first_linear_layers(behind)
+    rules = composites.find("epsilon_plus_flat").assign(behind)
+    assert {name: rule.name for name, rule in rules.items()} == dict.fromkeys(("layer", "fc"), "epsilon 1e-06")
 
 
 @KINDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -38,6 +39,8 @@ class ForwardPlan:
         self.internals: dict[str, Any] = {}  # what layers keep besides their blobs, for the way back
         self.lock = threading.Lock()
         self.holder: object = None  # whose inputs the values belong to
+        self.runs = 0
+        self.derived: WeakValueDictionary[Any, Derived] = WeakValueDictionary()  # shared by relevance plans
         self._fused = {} if keep is None else _fusable(network, keep)
         import caffe2lrp.engine.layers  # noqa: F401  (fills the table of functions)
 
@@ -86,6 +89,18 @@ class ForwardPlan:
         for blob, array in inputs.items():
             np.copyto(self.values[blob], array)
         self.program.run()
+        self.runs += 1
+
+
+class Derived:
+    """What rules compute from the values of a forward plan before any relevance arrives, such as denominators.
+
+    It is the same for all targets, and for all rules that differ in no more than how they weigh their terms.
+    """
+
+    def __init__(self, program: launch.Program, result: Any) -> None:
+        self.program, self.result = program, result
+        self.run = 0  # number of the forward run that it was computed from
 
 
 def _fusable(network: Network, keep: frozenset[str]) -> dict[str, Layer]:
