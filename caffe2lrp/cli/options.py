@@ -36,6 +36,21 @@ class Start(StrEnum):
     ONE = "one"
 
 
+class Mode(StrEnum):
+    """Whose numbers the figures show."""
+
+    CLEAN = "clean"
+    TOOLBOX = "toolbox"
+
+
+class SheetName(StrEnum):
+    """What a figure compares."""
+
+    PARAMETERS = "parameters"
+    LRN = "lrn"
+    METHODS = "methods"
+
+
 class Precision(StrEnum):
     """Precision of all arithmetic."""
 
