@@ -63,6 +63,10 @@ caffe2lrp figures photos/ --model bvlc_googlenet --as toolbox --sheet parameters
 
 caffe2lrp figures photos/*.jpg --prototxt deploy.prototxt --weights net.caffemodel --out study
 """
+REPORT_EXAMPLES = """Examples:
+
+caffe2lrp report photos/ --model bvlc_googlenet --target top3 --rule epsilon --rule alphabeta --out photos.html
+"""
 RULES_EXAMPLES = """Examples:
 
 caffe2lrp rules
@@ -129,6 +133,23 @@ Resize = Annotated[
         help="Before the centre crop: 'short 256', 'long 227' or 'stretch 256'; without number, the input's size.",
     ),
 ]
+Target = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="INDEX|LABEL|topN",
+        rich_help_panel=RULES,
+        help="Class to explain: its number, its name or a part of it, or the N highest. May be repeated. "
+        "Else the highest.",
+    ),
+]
+ColourMap = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=OUTPUT,
+        help="Colour map: blue-white-red, gray-red, black-firered, hot, seismic, ..., or any of matplotlib.",
+    ),
+]
 Rules = Annotated[
     list[str] | None,
     typer.Option(
@@ -167,15 +188,7 @@ def explain(
     weights: Weights = None,
     labels: Labels = None,
     input_shape: InputShape = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="INDEX|LABEL|topN",
-            rich_help_panel=RULES,
-            help="Class to explain: its number, its name or a part of it, or the N highest. May be repeated. "
-            "Else the highest.",
-        ),
-    ] = None,
+    target: Target = None,
     rule: Rules = None,
     composite: Composites = None,
     beta: Annotated[
@@ -206,14 +219,7 @@ def explain(
     out: Annotated[
         Path, typer.Option(metavar="DIR", rich_help_panel=OUTPUT, help="Folder to write to; it is made if need be.")
     ] = Path("caffe2lrp-out"),
-    cmap: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            rich_help_panel=OUTPUT,
-            help="Colour map: blue-white-red, gray-red, black-firered, hot, seismic, ..., or any of matplotlib.",
-        ),
-    ] = "blue-white-red",
+    cmap: ColourMap = "blue-white-red",
     account: Annotated[
         bool | None,
         typer.Option(
@@ -304,7 +310,7 @@ def figures(
     out: Annotated[Path, typer.Option(metavar="DIR", rich_help_panel=OUTPUT, help="Folder to write to.")] = Path(
         "figures"
     ),
-    cmap: Annotated[str, typer.Option(metavar="NAME", rich_help_panel=OUTPUT, help="Colour map.")] = "blue-white-red",
+    cmap: ColourMap = "blue-white-red",
     download: Annotated[bool, typer.Option(rich_help_panel=MODEL, help="Fetch what is missing.")] = True,
     as_json: Json = False,
     threads: Threads = None,
@@ -377,6 +383,41 @@ def evaluate(
         EvaluateOptions(
             Perturbation(region, steps, draws, operator.value, seed), perturb, objects, out, restart, as_json
         ),
+        threads,
+    )
+
+
+def report(
+    images: Images,
+    model: Model = None,
+    prototxt: Prototxt = None,
+    weights: Weights = None,
+    labels: Labels = None,
+    mean: Mean = None,
+    channels: ChannelOrder = None,
+    scale: Scale = None,
+    resize: Resize = None,
+    target: Target = None,
+    rule: Rules = None,
+    composite: Composites = None,
+    lrn: LRN = LRNRule.TAYLOR,
+    out: Annotated[Path, typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="The HTML file.")] = Path(
+        "report.html"
+    ),
+    cmap: ColourMap = "blue-white-red",
+    threads: Threads = None,
+) -> None:
+    """Explain a folder of pictures in one HTML file: predictions, maps by rule, where relevance went, settings.
+
+    The file holds everything and opens without network.
+    """
+    from caffe2lrp.cli.report import ReportOptions, run
+
+    run(
+        images,
+        ModelOptions(model, prototxt, weights, labels, None, mean, channels, scale, resize),
+        RuleOptions(rule or (), composite or (), {}, lrn),
+        ReportOptions(target or (), out, cmap),
         threads,
     )
 
