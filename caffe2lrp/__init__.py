@@ -20,14 +20,33 @@ _HOMES = {
     "Network": "caffe2lrp.ir",
     "Preprocessing": "caffe2lrp.preprocessing",
     "explain": "caffe2lrp.explanation",
+    "draw": "caffe2lrp.diagram",
+    "fold_affine_layers": "caffe2lrp.engine.folding",
     "load": "caffe2lrp.converters.caffe",
+    "save": "caffe2lrp.converters.caffe",
+    "save_weights": "caffe2lrp.converters.arrays",
 }
 
-__all__ = ["Caffe2LrpError", "Composite", "Explanation", "Network", "Preprocessing", "explain", "load"]
+__all__ = [
+    "Caffe2LrpError",
+    "Composite",
+    "Explanation",
+    "Network",
+    "Preprocessing",
+    "draw",
+    "explain",
+    "fold_affine_layers",
+    "load",
+    "save",
+    "save_weights",
+]
 
 if TYPE_CHECKING:
     from caffe2lrp.composites import Composite
-    from caffe2lrp.converters.caffe import load
+    from caffe2lrp.converters.arrays import save_weights
+    from caffe2lrp.converters.caffe import load, save
+    from caffe2lrp.diagram import draw
+    from caffe2lrp.engine.folding import fold_affine_layers
     from caffe2lrp.errors import Caffe2LrpError
     from caffe2lrp.explanation import Explanation, explain
     from caffe2lrp.ir import Network

@@ -78,6 +78,8 @@ def options(
 app.command("explain", epilog=commands.EXPLAIN_EXAMPLES)(commands.explain)
 app.command("predict", epilog=commands.PREDICT_EXAMPLES)(commands.predict)
 app.command("inspect", epilog=commands.INSPECT_EXAMPLES)(commands.inspect)
+app.command("upgrade", epilog=commands.UPGRADE_EXAMPLES)(commands.upgrade)
+app.command("weights", epilog=commands.WEIGHTS_EXAMPLES)(commands.weights)
 app.add_typer(models, name="models")
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from caffe2lrp.cli.options import DEFAULT_MODEL, ModelOptions, parse_numbers, parse_scale, parse_shape
 from caffe2lrp.cli.terminal import say
 from caffe2lrp.converters import caffe
+from caffe2lrp.converters.caffe.files import sniff
 from caffe2lrp.errors import DownloadError, FileFormatError, ImageError, ModelError, OptionError
 from caffe2lrp.ir import Network
 from caffe2lrp.models import fetch, nets, zoo
@@ -65,6 +66,34 @@ def open_definition(options: ModelOptions, files: Sequence[Path] = ()) -> Networ
     OptionError, FileFormatError, ModelError, DownloadError
         As for `open_network`.
     """
+    files = _named_files(options, files)
+    shape = parse_shape(options.input_shape)
+    if len(files) == 2:
+        return caffe.load(*files, input_shape=shape)
+    if files:
+        return caffe.load_definition(files[0], input_shape=shape)
+    return with_shape(_known_definition(options.model or DEFAULT_MODEL), options)
+
+
+def open_model(options: ModelOptions, files: Sequence[Path] = ()) -> tuple[Network, bool]:
+    """The network to write elsewhere, and whether it has its weights; a lone prototxt has none.
+
+    Raises
+    ------
+    OptionError, FileFormatError, ModelError, DownloadError
+        As for `open_network`.
+    """
+    files = _named_files(options, files)
+    if not files:
+        return with_shape(zoo.load(options.model or DEFAULT_MODEL), options), True
+    shape = parse_shape(options.input_shape)
+    if len(files) == 1 and sniff(files[0]) == "text":
+        return caffe.load_definition(files[0], input_shape=shape), False
+    return caffe.load(*files, input_shape=shape), True
+
+
+def _named_files(options: ModelOptions, files: Sequence[Path]) -> Sequence[Path]:
+    """The files given as arguments or by options; none where a known model is meant."""
     if files and files_of(options):
         raise OptionError("give the files as arguments or with --prototxt and --weights, not both")
     if files and options.model is not None:
@@ -72,13 +101,7 @@ def open_definition(options: ModelOptions, files: Sequence[Path] = ()) -> Networ
     if len(files) > 2:
         raise OptionError(f"a net has at most two files, a definition and weights, but {len(files)} were given")
     check_sources(options)
-    files = files or files_of(options)
-    shape = parse_shape(options.input_shape)
-    if len(files) == 2:
-        return caffe.load(*files, input_shape=shape)
-    if files:
-        return caffe.load_definition(files[0], input_shape=shape)
-    return with_shape(_known_definition(options.model or DEFAULT_MODEL), options)
+    return files or files_of(options)
 
 
 def check_sources(options: ModelOptions) -> None:
