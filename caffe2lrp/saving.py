@@ -33,8 +33,9 @@ def check_target(path: PathLike, *, overwrite: bool = True) -> Path:
     FileFormatError
         If `path` is a folder, a device or the like, or is there and may not be replaced, or its folder is missing.
     """
-    name, target = os.fspath(path), Path(os.path.realpath(path))
+    name = os.fspath(path)
     try:
+        target = Path(os.path.realpath(path))
         if target.is_dir():
             raise FileFormatError(f"{name}: cannot write the file: there is a folder of that name")
         if target.exists() and not target.is_file():

@@ -79,6 +79,9 @@ def save_weights(network: Network, path: PathLike, *, overwrite: bool = True) ->
 
 
 def _save_npz(arrays: dict[str, np.ndarray], path: Path) -> None:
+    for name in arrays:
+        if "\0" in name:  # where zip archives end a name
+            raise ModelError(f"an .npz file cannot hold the name {name!r}; write safetensors or a folder")
     with path.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # names with a slash are none of savez's own
 
@@ -118,6 +121,11 @@ def _save_folder(arrays: dict[str, np.ndarray], folder: Path, overwrite: bool) -
 
 
 def _file_name(name: str) -> str:
-    """``layer/kind`` as a path that stays inside its folder."""
-    parts = [quote(part, safe=_SAFE) for part in name.split("/")]
-    return "/".join(part.replace(".", "%2E") if not part.strip(".") else part for part in parts) + ".npy"
+    """``layer/kind`` as a relative path that stays inside its folder."""
+    return "/".join(map(_part, name.split("/"))) + ".npy"
+
+
+def _part(text: str) -> str:
+    if not text.strip("."):  # the folder itself, the one above, or nothing
+        return text.replace(".", "%2E") or "%"
+    return quote(text, safe=_SAFE)

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from caffe2lrp.converters import caffe
 from caffe2lrp.converters.caffe import naming
+from caffe2lrp.converters.caffe.hdf5 import hidden_from_caffe
 from caffe2lrp.converters.caffe.layers import known_types
 from caffe2lrp.converters.caffe.schema import SCHEMAS
 from caffe2lrp.converters.caffe.text import read_text
 from caffe2lrp.converters.caffe.write import net_message
-from caffe2lrp.errors import FileFormatError
+from caffe2lrp.errors import FileFormatError, ModelError, OptionError
 from caffe2lrp.ir import Layer, Network
 from caffe2lrp.layers import REGISTRY
 from caffe2lrp.layers.activation import ELU, AbsVal, Power, PReLU, ReLU, Sigmoid, TanH
@@ -324,3 +325,151 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     for write in (caffe.write_prototxt, caffe.write_caffemodel):
         with pytest.raises(FileFormatError, match="cannot write the file"):
             write(network, tmp_path / "no" / "such" / "folder")
+
+
+# -- old files and new ones ------------------------------------------------------------------------
+
+
+OLD = [
+    ("lenet_v0/lenet_v0.prototxt", "lenet_v0/lenet_v0.caffemodel"),
+    ("cifar10_full_v1/deploy.prototxt", "cifar10_full_v1/cifar10_full_iter_70000.caffemodel"),
+    ("cifar10_full_h5/deploy.prototxt", "cifar10_full_h5/cifar10_full_iter_60000.caffemodel.h5"),
+    ("bvlc_googlenet/train_val.prototxt", "bvlc_googlenet/bvlc_googlenet.caffemodel"),
+]
+
+
+@pytest.mark.parametrize(("prototxt", "weights"), OLD)
+@pytest.mark.parametrize("suffix", [".caffemodel", ".caffemodel.h5"])
+def test_old_files_made_new_compute_the_same(
+    shared: Path, tmp_path: Path, prototxt: str, weights: str, suffix: str
+) -> None:
+    old = caffe.load(shared / "models" / prototxt, shared / "models" / weights).with_batch(1)
+    caffe.save(old, tmp_path / "new.prototxt", tmp_path / f"new{suffix}")
+    new = caffe.load(tmp_path / "new.prototxt", tmp_path / f"new{suffix}")
+    assert not new.notes
+    x = np.random.default_rng(0).normal(0, 50, old.input_shape).astype(np.float32)
+    expected, got = old.forward(x), new.forward(x)
+    assert expected.keys() == got.keys()
+    for blob, values in expected.items():
+        np.testing.assert_array_equal(got[blob], values)
+
+
+@pytest.mark.parametrize(("prototxt", "weights"), MODELS)
+def test_google_reads_the_same_net_from_text_and_from_binary(
+    shared: Path, tmp_path: Path, prototxt: str, weights: str
+) -> None:
+    models = shared / "models"
+    network = caffe.load(models / prototxt, models / weights, input_shape=SIZES.get(prototxt))
+    caffe.save(network, tmp_path / "new.prototxt", tmp_path / "new.caffemodel")
+    if (tmp_path / "new.caffemodel").stat().st_size > 6e6:  # lists of floats are slow
+        pytest.skip("large")
+    text, binary = (read_with_oracle(tmp_path / name) for name in ("new.prototxt", "new.caffemodel"))
+    for layer in binary.layer:
+        stored = list(network.layer(layer.name).weights.values()) if layer.type != "Input" else []
+        for blob, array in zip(layer.blobs, stored, strict=True):
+            assert tuple(blob.shape.dim) == array.shape
+            np.testing.assert_array_equal(np.array(blob.data, np.float32), array.ravel())
+        layer.ClearField("blobs")
+    assert text == binary
+
+
+def test_text_is_easy_to_read(tmp_path: Path) -> None:
+    layers = [
+        Layer("pool", Pooling("MAX", (3, 2), (2, 2)), ("data",), ("pool",)),
+        Layer("relu", ReLU(0.1), ("pool",), ("pool'",)),
+    ]
+    network = Network("small", {"data": (1, 3, 11, 7)}, layers, blob_names={"pool": "p", "pool'": "p"})
+    caffe.write_prototxt(network, tmp_path / "x.prototxt")
+    assert (
+        (tmp_path / "x.prototxt").read_text()
+        == """name: "small"
+layer {
+  name: "data"
+  type: "Input"
+  top: "data"
+  input_param { shape { dim: 1 dim: 3 dim: 11 dim: 7 } }
+}
+layer {
+  name: "pool"
+  type: "Pooling"
+  bottom: "data"
+  top: "p"
+  pooling_param {
+    pool: MAX
+    kernel_h: 3
+    kernel_w: 2
+    stride: 2
+  }
+}
+layer {
+  name: "relu"
+  type: "ReLU"
+  bottom: "p"
+  top: "p"
+  relu_param { negative_slope: 0.1 }
+}
+"""
+    )
+
+
+# -- save ------------------------------------------------------------------------------------------
+
+SMALL = Network("small", {"x": (2, 3)}, [Layer("s", Scale(), ("x",), ("y",), {"scale": np.arange(3, dtype="f")})])
+
+
+def test_what_cannot_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="name a prototxt"):
+        caffe.save(SMALL)
+    for names in [("a.caffemodel", None), ("a.h5", None), ("a.caffemodel", "a.prototxt"), (None, "b.prototxt")]:
+        with pytest.raises(OptionError, match="another kind"):
+            caffe.save(SMALL, *(name and tmp_path / name for name in names))
+    with pytest.raises(OptionError, match="cannot be both"):
+        caffe.save(SMALL, tmp_path / "a", tmp_path / "a")
+    with pytest.raises(FileFormatError, match="there is no folder"):
+        caffe.save(SMALL, tmp_path / "a.prototxt", tmp_path / "no" / "a.caffemodel")
+    assert not list(tmp_path.iterdir())  # nothing is written if the other file cannot be
+
+
+def test_weights_too_large_for_caffe(tmp_path: Path) -> None:
+    weights = {"weight": np.broadcast_to(np.float32(0), (1 << 15, 1 << 14))}
+    layer = Layer("fc", InnerProduct(1 << 15, bias=False), ("x",), ("y",), weights)
+    with pytest.raises(FileFormatError, match=r"2\.1 GB.*write HDF5"):
+        caffe.save(Network("n", {"x": (1, 1 << 14)}, [layer]), weights=tmp_path / "n.caffemodel")
+
+
+def test_two_layers_of_one_name(tmp_path: Path) -> None:
+    layers = [Layer("s", Scale(), (a,), (b,), {"scale": np.ones(3, "f")}) for a, b in ("xy", "yz")]
+    network = Network("n", {"x": (2, 3)}, layers)
+    for file in ("n.caffemodel", "n.h5"):
+        with pytest.raises(ModelError, match="another layer with weights has the same name"):
+            caffe.save(network, weights=tmp_path / file)
+
+
+@pytest.mark.parametrize("name", ["", "/a", "a/", "a//b", ".", "a/./b", "nul\0"])
+def test_names_that_hdf5_cannot_hold(tmp_path: Path, name: str) -> None:
+    network = SMALL.with_layers([replace(SMALL.layers[0], name=name)])
+    with pytest.raises(FileFormatError, match=r"n\.h5: .*HDF5"):
+        caffe.save(network, weights=tmp_path / "n.h5")
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_in_each_others_way_in_hdf5(tmp_path: Path) -> None:
+    layers = [
+        replace(SMALL.layers[0], name="a"),
+        replace(SMALL.layers[0], name="a/0", inputs=("y",), outputs=("z",)),
+    ]
+    with pytest.raises(FileFormatError, match=r"n\.h5: the HDF5 file cannot be written"):
+        caffe.save(SMALL.with_layers(layers), weights=tmp_path / "n.h5")
+
+
+def test_hdf5_is_laid_out_as_caffe_does(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    params = Convolution(2, (1, 1))
+    weights = {"weight": np.ones((2, 3, 1, 1)), "bias": np.arange(2.0)}  # float64
+    network = Network("n", {"x": (1, 3, 2, 2)}, [Layer("in/conv", params, ("x",), ("y",), weights)])
+    caffe.save(network, weights=tmp_path / "n.h5")
+    with h5py.File(tmp_path / "n.h5") as file:
+        assert list(file["data/in/conv"]) == ["0", "1"]
+        assert file["data/in/conv/0"].shape == (2, 3, 1, 1)
+        assert file["data/in/conv/1"].dtype == np.float32
+    assert hidden_from_caffe(network) == ["in/conv"]

@@ -69,6 +69,7 @@ def layered(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int
     OptionError
         If the graph is too large to be drawn.
     """
+    _check_count(len(sizes))
     boxes = [Item(*size) for size in sizes]
     _rank(boxes, edges)
     ranks: list[list[Item]] = [[] for _ in range(1 + max((box.rank for box in boxes), default=0))]
@@ -82,32 +83,37 @@ def layered(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int
 
 def _rank(boxes: list[Item], edges: Sequence[tuple[int, int]]) -> None:
     """As high as possible, but what nothing leads to directly above what it leads to."""
-    follows = {end for _, end in edges}
     for start, end in sorted(edges):
         boxes[end].rank = max(boxes[end].rank, boxes[start].rank + 1)
-    for start in {start for start, _ in edges} - follows:
-        boxes[start].rank = min(boxes[end].rank for first, end in edges if first == start) - 1
+    nearest: dict[int, int] = {}
+    for start, end in edges:
+        nearest[start] = min(nearest.get(start, boxes[end].rank), boxes[end].rank)
+    for start in nearest.keys() - {end for _, end in edges}:
+        boxes[start].rank = nearest[start] - 1
 
 
 def _route(boxes: list[Item], edges: Sequence[tuple[int, int]], ranks: list[list[Item]]) -> list[list[Item]]:
     """Slots for edges over several ranks; the edges of one start share them as far as they go together."""
     slots: dict[tuple[int, int], Item] = {}
-    routes, count = [], len(boxes)
+    routes = []
     for start, end in edges:
         route = [boxes[start]]
         for rank in range(boxes[start].rank + 1, boxes[end].rank):
             if (start, rank) not in slots:
-                count += 1
-                if count > LARGEST:
-                    raise OptionError(f"the network is too large to be drawn: more than {LARGEST} boxes and lines")
                 slots[start, rank] = slot = Item(SLOT, 0.0, rank, is_box=False)
                 ranks[rank].append(slot)
                 _join(route[-1], slot)
+                _check_count(len(boxes) + len(slots))
             route.append(slots[start, rank])
         route.append(boxes[end])
         _join(route[-2], route[-1])
         routes.append(route)
     return routes
+
+
+def _check_count(count: int) -> None:
+    if count > LARGEST:
+        raise OptionError(f"the network is too large to be drawn: more than {LARGEST} boxes and passing lines")
 
 
 def _join(upper: Item, lower: Item) -> None:

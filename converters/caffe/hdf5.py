@@ -81,7 +81,7 @@ def write_hdf5(network: Network, path: PathLike) -> None:
 
     layers = network.weighted_layers()
     for layer in layers:
-        if any(part in ("", ".") for part in layer.name.split("/")):
+        if "\0" in layer.name or any(part in ("", ".") for part in layer.name.split("/")):
             raise FileFormatError(f"{os.fspath(path)}: HDF5 cannot hold the name of {layer}; write a caffemodel")
     with replacing(path) as draft:
         try:
@@ -90,7 +90,7 @@ def write_hdf5(network: Network, path: PathLike) -> None:
                 for layer in layers:
                     for index, array in enumerate(layer.weights.values()):
                         data.create_dataset(f"{layer.name}/{index}", data=np.asarray(array, np.float32))
-        except (ValueError, TypeError, RuntimeError) as error:  # a name with a NUL, or that is in another one's way
+        except (ValueError, TypeError, RuntimeError) as error:  # a name in another one's way
             raise FileFormatError(f"{os.fspath(path)}: the HDF5 file cannot be written: {error}") from None
 
 
