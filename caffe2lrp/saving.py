@@ -41,7 +41,9 @@ def check_target(path: PathLike, *, overwrite: bool = True) -> Path:
         if target.exists() and not target.is_file():
             raise FileFormatError(f"{name}: cannot write the file: it is no regular file")
         if target.exists() and not overwrite:
-            raise FileFormatError(f"{name}: the file is there already; choose another name, or say that it may be replaced (--overwrite)")
+            raise FileFormatError(
+                f"{name}: the file is there already; choose another name, or say that it may be replaced (--overwrite)"
+            )
         if not target.parent.is_dir():
             raise FileFormatError(f"{name}: cannot write the file: there is no folder '{target.parent}'; create it")
     except (OSError, ValueError) as error:  # a name that is too long, or has a NUL in it

@@ -57,8 +57,10 @@ def check(drawn: Layout, sizes: list[tuple[float, float]], edges: list[tuple[int
         else:
             upper, lower = (a, b) if a.rank < b.rank else (b, a)
             assert upper.y + upper.height < lower.y
+    reached: dict[int, list[int]] = {}  # items that the edges of a box go through
     for (start, end), route in zip(edges, drawn.routes, strict=True):
-        assert route[0] is drawn.boxes[start]
+        assert id(route[0]) in reached.setdefault(start, [id(drawn.boxes[start])])
+        reached[start] += map(id, route[1:-1])
         assert route[-1] is drawn.boxes[end]
         assert [b.rank - a.rank for a, b in pairwise(route)] == [1] * (len(route) - 1)
         assert not any(item.is_box for item in route[1:-1])
@@ -94,6 +96,13 @@ def test_a_shortcut_passes_beside_what_it_skips() -> None:
     drawn = layered([(40.0, 10.0)] * 4, [(0, 1), (1, 2), (2, 3), (0, 3)])
     assert len(drawn.routes[-1]) == 4
     check(drawn, [(40.0, 10.0)] * 4, [(0, 1), (1, 2), (2, 3), (0, 3)])
+
+
+def test_edges_of_one_start_go_together() -> None:
+    sizes, edges = [(40.0, 10.0)] * 5, [(0, 1), (1, 2), (2, 3), (3, 4), (0, 3), (0, 4), (0, 2)]
+    drawn = layered(sizes, edges)
+    check(drawn, sizes, edges)
+    assert sum(not item.is_box for route in drawn.routes for item in route[1:]) == 3  # and not 2 + 3 + 1
 
 
 def test_a_late_input_stands_above_its_reader() -> None:

@@ -43,7 +43,7 @@ class Layout:
     boxes
         The boxes, in the order of their sizes.
     routes
-        For each edge the items from its start to its end.
+        For each edge the items from its start to its end; or from the slot where it leaves an edge of the same start.
     width, height
         Size of the drawing.
     """
@@ -93,21 +93,22 @@ def _rank(boxes: list[Item], edges: Sequence[tuple[int, int]]) -> None:
 
 
 def _route(boxes: list[Item], edges: Sequence[tuple[int, int]], ranks: list[list[Item]]) -> list[list[Item]]:
-    """Slots for edges over several ranks; the edges of one start share them as far as they go together."""
-    slots: dict[tuple[int, int], Item] = {}
-    routes = []
+    """Slots for edges over several ranks; the edges of one start share them, and branch off where they part."""
+    chains: dict[int, list[Item]] = {}
+    routes, count = [], len(boxes)
     for start, end in edges:
-        route = [boxes[start]]
-        for rank in range(boxes[start].rank + 1, boxes[end].rank):
-            if (start, rank) not in slots:
-                slots[start, rank] = slot = Item(SLOT, 0.0, rank, is_box=False)
-                ranks[rank].append(slot)
-                _join(route[-1], slot)
-                _check_count(len(boxes) + len(slots))
-            route.append(slots[start, rank])
-        route.append(boxes[end])
-        _join(route[-2], route[-1])
-        routes.append(route)
+        chain = chains.setdefault(start, [boxes[start]])
+        route = [chain[min(len(chain), boxes[end].rank - boxes[start].rank) - 1]]
+        for rank in range(route[0].rank + 1, boxes[end].rank):
+            count += 1
+            _check_count(count)
+            slot = Item(SLOT, 0.0, rank, is_box=False)
+            ranks[rank].append(slot)
+            _join(route[-1], slot)
+            chain.append(slot)
+            route.append(slot)
+        _join(route[-1], boxes[end])
+        routes.append([*route, boxes[end]])
     return routes
 
 
@@ -149,7 +150,8 @@ def _spread(rank: list[Item], wanted: list[float]) -> None:
     With the least distances taken off, places have to rise: that is isotonic regression, by pooling neighbours that
     are in each other's way.
     """
-    offsets, pools = [0.0], []
+    offsets = [0.0]
+    pools: list[tuple[float, int]] = []  # (place, number of items)
     for left, right in pairwise(rank):
         offsets.append(offsets[-1] + (left.width + right.width) / 2 + GAP)
     for place, offset in zip(wanted, offsets, strict=True):

@@ -95,5 +95,5 @@ def write_hdf5(network: Network, path: PathLike) -> None:
 
 
 def hidden_from_caffe(network: Network) -> list[str]:
-    """Layers whose weights Caffe itself would not find in an HDF5 file and leave at random values."""
+    """Layers whose weights Caffe itself would not find in an HDF5 file, without saying so."""
     return [layer.name for layer in network.weighted_layers() if "/" in layer.name]
