@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 from caffe2lrp.errors import FileFormatError
 
 PathLike = str | os.PathLike[str]
+
+_numbers = itertools.count()
 
 
 def check_target(path: PathLike, *, overwrite: bool = True) -> Path:
@@ -63,7 +66,7 @@ def replacing(path: PathLike) -> Iterator[Path]:
         If the file cannot be written.
     """
     target = check_target(path)
-    draft = target.with_name(f".{os.getpid()}.{target.name}"[:200])
+    draft = target.with_name(f".caffe2lrp.{os.getpid()}.{next(_numbers)}.part")
     try:
         yield draft
         if target.exists():

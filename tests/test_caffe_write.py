@@ -62,6 +62,9 @@ def round_trip(network: Network, folder: Path) -> Network:
     caffe.save(network, text, binary)
     caffe.save(network, weights=hdf5)
     together = caffe.load(text, binary)
+    written = text.read_bytes(), binary.read_bytes()
+    caffe.save(together, text, binary)  # over the files that it comes from
+    assert (text.read_bytes(), binary.read_bytes()) == written
     assert_equal(together, caffe.load(binary))
     assert_equal(together, caffe.load(text, hdf5))
     return together

@@ -62,3 +62,10 @@ def test_a_full_disk(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="net: cannot write the file: No space left"), replacing(tmp_path / "net"):
         raise OSError(28, "No space left on device")
     assert (tmp_path / "net").read_text() == "old"
+
+
+def test_the_longest_names(tmp_path: Path) -> None:
+    target = tmp_path / ("é" * 127)  # 254 bytes
+    with replacing(target) as draft:
+        draft.write_text("new")
+    assert target.read_text() == "new"

@@ -126,7 +126,7 @@ def _boxes(network: Network) -> tuple[list[_Box], dict[tuple[int, int], list[str
         boxes.append([_Row(_INPUT, f"input {name}", (_short(name), f"input {_shape(shape)}"))])
     for layer in network.layers:
         start = home[layer.inputs[0]]
-        if _is_attached(layer) and readers[layer.inputs[0]] == 1 and boxes[start][0].colour != _INPUT:
+        if _is_attached(layer) and readers[layer.inputs[0]] == 1 and start >= len(network.inputs):
             boxes[start].append(_Row(_colour(layer), str(layer.params), (_short(f"{layer.type} {layer.name}"),)))
             home[layer.outputs[0]] = start
             continue

@@ -46,7 +46,7 @@ def save(network: Network, prototxt: PathLike | None = None, weights: PathLike |
     OptionError
         If neither file is named, or both have the same name, or one has a name of the other kind.
     FileFormatError
-        If a file cannot be written; what was there before is unchanged then.
+        If a file cannot be written; what was there before in its place is unchanged then.
     ModelError
         If Caffe's files cannot hold the network.
     """
