@@ -182,7 +182,7 @@ class Network:
         return layers
 
     def find_blob(self, name: str) -> str:
-        """The blob called `name`, or the first output of the layer called so.
+        """The blob called `name`, here or in Caffe (where the last value counts), or the first output of such a layer.
 
         Raises
         ------
@@ -191,10 +191,11 @@ class Network:
         """
         if name in self.shapes:
             return name
-        layers = {layer.name: layer.outputs[0] for layer in reversed(self.layers)}
-        if name in layers:
-            return layers[name]
-        near = difflib.get_close_matches(name, [*self.shapes, *layers], 3)
+        known = {layer.name: layer.outputs[0] for layer in reversed(self.layers) if layer.outputs}
+        known |= {self.caffe_name(blob): blob for blob in self.shapes}
+        if name in known:
+            return known[name]
+        near = difflib.get_close_matches(name, [*self.shapes, *known], 3)
         hint = f"; near: {', '.join(dict.fromkeys(near))}" if near else ""
         raise OptionError(f"{self.name or 'the network'} has no blob or layer '{name}'{hint}")
 
@@ -260,8 +261,7 @@ class Network:
         Parameters
         ----------
         name
-            The blob, or a layer for its first output. Caffe's name of a blob that layers overwrite stands for its
-            last value.
+            The blob, or a layer for its first output; see `find_blob`.
 
         Returns
         -------

@@ -118,7 +118,15 @@ def test_upgrade_a_definition_alone(run: Run, old: Network, tmp_path: Path) -> N
     assert result.stdout == "new.prototxt\n"
     assert "no weights to write" in result.stderr
     assert not (tmp_path / "new.caffemodel").exists()
-    refused(run("weights", "old.prototxt", "--out", "w.npz"), "without weights")
+    Path("new.caffemodel").write_text("of another net, and not in the way")
+    assert run("upgrade", "old.prototxt", "--out", "new", "--overwrite").exit_code == 0
+    assert Path("new.caffemodel").read_text().startswith("of another net")
+    Path("new.prototxt").unlink()
+    assert run("upgrade", "old.prototxt", "--out", "new").exit_code == 0
+    Path("new.prototxt").unlink()
+    refused(run("upgrade", "old.prototxt", "old.caffemodel", "--out", "new"), "new.caffemodel", "there already")
+    assert not Path("new.prototxt").exists()
+    refused(run("weights", "old.prototxt", "--out", "w.npz"), "no weights to write")
 
 
 def test_upgrade_in_place_needs_leave(run: Run, old: Network) -> None:

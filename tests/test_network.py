@@ -40,7 +40,9 @@ def test_until_keeps_what_is_needed() -> None:
     assert part.labels is None
     assert part.caffe_name("c@conv") == "c"
     assert [layer.name for layer in network.until("conv").layers] == ["conv"]  # by the layer's name
-    assert [layer.name for layer in network.until("c@conv").layers] == ["conv"]
+    before = network.until("c@conv")
+    assert [layer.name for layer in before.layers] == ["conv"]
+    assert before.find_blob("c") == "c@conv"  # Caffe's name of what is left
     assert network.until("high").outputs == ("low", "high")  # a layer stays whole
     assert list(network.until("scores").inputs) == ["data", "other"]
     assert network.until("p").labels == ("a", "b", "c")

@@ -29,9 +29,10 @@ def run(
 ) -> None:
     """Write a network as files of the newest generation."""
     definition, weights = (_beside(stem, ending) for ending in (DEFINITION, HDF5 if hdf5 else BINARY))
-    for path in (definition, weights):
-        check_target(path, overwrite=overwrite)
+    check_target(definition, overwrite=overwrite)
     network, has_weights = open_model(options, files)
+    if has_weights:
+        check_target(weights, overwrite=overwrite)
     for note in network.notes:
         say(f"note: {one_line(note)}")
     if until is not None:

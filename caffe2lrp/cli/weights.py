@@ -16,7 +16,7 @@ def run(files: Sequence[Path], options: ModelOptions, out: Path, *, overwrite: b
     """Write the weights for other programs."""
     network, has_weights = open_model(options, files)
     if not has_weights:
-        raise OptionError(f"'{network.name}' is a definition without weights: give its weights file, too")
+        raise OptionError("a prototxt alone has no weights to write: give the weights file, too")
     written = save_weights(network, out, overwrite=overwrite)
     say(f"{network.parameter_count:,} parameters of {len(network.weighted_layers())} layers in {_files(len(written))}")
     print(out)

@@ -116,35 +116,36 @@ font-family="Helvetica, Arial, sans-serif" font-size="11">
 
 def _boxes(network: Network) -> tuple[list[_Box], dict[tuple[int, int], list[str]]]:
     """Boxes, and the blobs that lead from one to another."""
-    boxes: list[_Box] = []
-    home: dict[str, int] = {}  # blob -> the box that it comes from
+    boxes = [[_input_row(network, blob)] for blob in network.inputs]
+    home = {blob: index for index, blob in enumerate(network.inputs)}  # the box that a blob comes from
     edges: dict[tuple[int, int], list[str]] = {}
-    readers = {blob: len(layers) for blob, layers in network.consumers.items()}
-    for blob, shape in network.inputs.items():
-        home[blob] = len(boxes)
-        name = network.caffe_name(blob)
-        boxes.append([_Row(_INPUT, f"input {name}", (_short(name), f"input {_shape(shape)}"))])
+    readers = network.consumers
     for layer in network.layers:
-        start = home[layer.inputs[0]]
-        if _is_attached(layer) and readers[layer.inputs[0]] == 1 and start >= len(network.inputs):
-            boxes[start].append(_Row(_colour(layer), str(layer.params), (_short(f"{layer.type} {layer.name}"),)))
-            home[layer.outputs[0]] = start
+        if _is_attached(layer) and len(readers[layer.inputs[0]]) == 1 and home[layer.inputs[0]] >= len(network.inputs):
+            home[layer.outputs[0]] = home[layer.inputs[0]]
+            boxes[home[layer.outputs[0]]].append(_attached_row(layer))
             continue
         for blob in layer.inputs:
             text = f"{network.caffe_name(blob)} {_shape(network.shapes[blob])}"
             edges.setdefault((home[blob], len(boxes)), []).append(text)
         home.update(dict.fromkeys(layer.outputs, len(boxes)))
-        shapes = ", ".join(_shape(network.shapes[blob]) for blob in layer.outputs)
-        boxes.append(
-            [
-                _Row(
-                    _colour(layer),
-                    f"{layer.name}: {layer.params}",
-                    (_short(layer.name), _short(f"{_kind(layer)} → {shapes}")),
-                )
-            ]
-        )
+        boxes.append([_row(network, layer)])
     return boxes, edges
+
+
+def _input_row(network: Network, blob: str) -> _Row:
+    name = network.caffe_name(blob)
+    return _Row(_INPUT, f"input {name}", (_short(name), f"input {_shape(network.inputs[blob])}"))
+
+
+def _row(network: Network, layer: Layer) -> _Row:
+    shapes = ", ".join(_shape(network.shapes[blob]) for blob in layer.outputs)
+    lines = (_short(layer.name), _short(f"{_kind(layer)} → {shapes}"))
+    return _Row(_colour(layer), f"{layer.name}: {layer.params}", lines)
+
+
+def _attached_row(layer: Layer) -> _Row:
+    return _Row(_colour(layer), f"{layer.name}: {layer.params}", (_short(f"{layer.type} {layer.name}"),))
 
 
 def _is_attached(layer: Layer) -> bool:

@@ -57,7 +57,7 @@ def _chains(network: Network) -> list[list[str]]:
     chain_of = dict(zip(network.inputs, chains, strict=True))
     for layer in network.layers:
         for index, blob in enumerate(layer.outputs):
-            if index == 0 and _runs_in_place(network, layer, reads):
+            if index == 0 and layer.inputs and _runs_in_place(network, layer, reads):
                 chain_of[blob] = chain_of[layer.inputs[0]]
                 chain_of[blob].append(blob)
             else:
