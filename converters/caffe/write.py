@@ -199,7 +199,8 @@ def _scalar(known: Field, value: Any) -> str:
     if known.type == "bool":
         return "true" if value else "false"
     if known.type == "float":  # the shortest decimal that means the same single-precision number
-        return str(np.float32(value))
+        number = np.float32(value)
+        return np.format_float_positional(number, trim="-") if 1e-6 < abs(number) < 1e6 or not number else str(number)
     return str(value)
 
 
