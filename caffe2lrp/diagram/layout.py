@@ -15,7 +15,7 @@ from caffe2lrp.errors import OptionError
 GAP, RANK_GAP, SLOT = 18.0, 34.0, 6.0
 """Pixels between neighbours, between ranks, and the width of an edge that passes a rank."""
 ORDERINGS, MOVES = 8, 12
-"""How often the ranks are gone through, down and up."""
+"""How often the ranks are gone through, down and up; the last time is downwards, so that chains hang straight."""
 LARGEST = 50_000
 """Boxes and slots of the largest drawing."""
 
