@@ -66,7 +66,9 @@ def open_definition(options: ModelOptions, files: Sequence[Path] = ()) -> Networ
     OptionError, FileFormatError, ModelError, DownloadError
         As for `open_network`.
     """
-    files = _named_files(options, files)
+    check_files(options, files)
+    check_sources(options)
+    files = files or files_of(options)
     shape = parse_shape(options.input_shape)
     if len(files) == 2:
         return caffe.load(*files, input_shape=shape)
@@ -83,7 +85,9 @@ def open_model(options: ModelOptions, files: Sequence[Path] = ()) -> tuple[Netwo
     OptionError, FileFormatError, ModelError, DownloadError
         As for `open_network`.
     """
-    files = _named_files(options, files)
+    check_files(options, files)
+    check_sources(options)
+    files = files or files_of(options)
     if not files:
         return with_shape(zoo.load(options.model or DEFAULT_MODEL), options), True
     shape = parse_shape(options.input_shape)
@@ -92,16 +96,14 @@ def open_model(options: ModelOptions, files: Sequence[Path] = ()) -> tuple[Netwo
     return caffe.load(*files, input_shape=shape), True
 
 
-def _named_files(options: ModelOptions, files: Sequence[Path]) -> Sequence[Path]:
-    """The files given as arguments or by options; none where a known model is meant."""
+def check_files(options: ModelOptions, files: Sequence[Path]) -> None:
+    """Refuse files as arguments together with options that name a network, or too many of them."""
     if files and files_of(options):
         raise OptionError("give the files as arguments or with --prototxt and --weights, not both")
     if files and options.model is not None:
         raise OptionError("give files or --model, not both")
     if len(files) > 2:
         raise OptionError(f"a net has at most two files, a definition and weights, but {len(files)} were given")
-    check_sources(options)
-    return files or files_of(options)
 
 
 def check_sources(options: ModelOptions) -> None:
