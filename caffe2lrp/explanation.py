@@ -155,12 +155,7 @@ def start_blob(network: Network, name: str | None = None) -> str:
         If the network has several outputs and none is named.
     """
     if name is not None:
-        if name in network.shapes:
-            return name
-        for layer in network.layers:
-            if layer.name == name:
-                return layer.outputs[0]
-        raise OptionError(f"{network.name} has no blob or layer '{name}'")
+        return network.find_blob(name)
     producers = network.producers
     starts = []
     for blob in network.outputs:

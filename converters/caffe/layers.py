@@ -125,8 +125,8 @@ def write_params(params: LayerParams) -> tuple[str, Message] | None:
 def _drop_defaults(message: Message) -> None:
     for name, values in list(message.values.items()):
         known = message.schema.by_name[name]
-        if name.endswith(("_h", "_w")):
-            continue  # pairs are given together or not at all
+        if name.endswith(("_h", "_w")) or name == "pool":
+            continue  # pairs are given together or not at all; a reader wants to see what a pooling layer does
         if not values or (not known.repeated and not known.is_message and values == [known.default]):
             del message.values[name]
 
