@@ -33,8 +33,10 @@ SETTINGS = ("channels", "mean", "scale", "resize")
 """What of the preprocessing can be set; the options have the same names."""
 
 
-def open_network(options: ModelOptions) -> Network:
+def open_network(options: ModelOptions, *, pictures: bool = True) -> Network:
     """The network that the options name, described with preprocessing and, where they are at hand, class names.
+
+    Without `pictures`, preprocessing that is neither known nor given stays unknown in place of being assumed.
 
     Raises
     ------
@@ -53,13 +55,15 @@ def open_network(options: ModelOptions) -> Network:
     else:
         network = with_shape(zoo.load(options.model or DEFAULT_MODEL), options)
         entry = None
-    if len(network.inputs) > 1:
+    if pictures and len(network.inputs) > 1:
         raise ModelError(
             f"{network.name} has the inputs {listed(network)}; a picture can be given to a net with one input only. "
             "Run this one in Python, with a dict of arrays: net.forward({...}), caffe2lrp.explain(net, {...})"
         )
-    preprocessing = _preprocessing(options, network, entry)
-    return network.describe(preprocessing=preprocessing, labels=_labels(options, network, entry, files))
+    known = network.preprocessing is not None or (entry is not None and entry.preprocessing is not None)
+    if pictures or known or _asked(options):
+        network.describe(preprocessing=_preprocessing(options, network, entry))
+    return network.describe(labels=_labels(options, network, entry, files))
 
 
 def open_definition(options: ModelOptions, files: Sequence[Path] = ()) -> Network:
@@ -119,6 +123,15 @@ def check_sources(options: ModelOptions) -> None:
 def files_of(options: ModelOptions) -> list[Path]:
     """The files that were given; the reader tells them apart by their content."""
     return [path for path in (options.prototxt, options.weights) if path is not None]
+
+
+def source_files(options: ModelOptions) -> list[Path]:
+    """The files that `open_network` has read."""
+    files = files_of(options)
+    if files:
+        return files
+    paths = fetch.cached(options.model or DEFAULT_MODEL)
+    return [path for path in (paths.prototxt, paths.weights) if path is not None]
 
 
 def with_shape(network: Network, options: ModelOptions) -> Network:
