@@ -13,11 +13,11 @@ from typing import Any, Literal
 from caffe2lrp import rules
 from caffe2lrp.errors import OptionError
 from caffe2lrp.ir import Layer, Network
-from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.convolution import Convolving
 from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.rules import Rule
 
-LINEAR = (Convolution, InnerProduct)
+LINEAR = (Convolving, InnerProduct)
 
 
 @dataclass(frozen=True)

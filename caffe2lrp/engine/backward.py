@@ -101,7 +101,7 @@ class RelevancePlan:
         self.path = self._layers_below(settings.start)
         self._readers = dict.fromkeys(self.network.shapes, 0)
         for layer in self.path:
-            for blob in layer.inputs:
+            for blob in layer.value_inputs:
                 self._readers[blob] += 1
         for layer in reversed(self.path):
             self._append(layer)
@@ -112,13 +112,13 @@ class RelevancePlan:
         """Layers between the input and the start that depend on the input and lead to the start."""
         depends = {self.network.input}
         for layer in self.network.layers:
-            if any(blob in depends for blob in layer.inputs):
+            if any(blob in depends for blob in layer.value_inputs):
                 depends.update(layer.outputs)
         needed = {start}
         path = []
         for layer in reversed(self.network.layers):
-            if any(blob in needed for blob in layer.outputs) and any(blob in depends for blob in layer.inputs):
-                needed.update(layer.inputs)
+            if any(blob in needed for blob in layer.outputs) and any(blob in depends for blob in layer.value_inputs):
+                needed.update(layer.value_inputs)
                 path.append(layer)
         return path[::-1]
 

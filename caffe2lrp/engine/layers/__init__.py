@@ -9,5 +9,6 @@ from caffe2lrp.engine.layers import (  # noqa: F401
     join,
     lrn,
     pooling,
+    selection,
     softmax,
 )
