@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from caffe2lrp.layers.base import LayerParams, Shape, ShapeError, canonical_axis, count, register
-from caffe2lrp.layers.windows import Sizes, check_rank, slid_size, spread
+from caffe2lrp.layers.windows import Sizes, check_rank, fitted, slid_size, spread
 
 _SIZES = ("kernel", "stride", "pad", "dilation")
 
@@ -43,9 +43,8 @@ class Convolving(LayerParams):
         spread(self, _SIZES, len(self.kernel))
 
     def for_inputs(self, inputs: list[Shape]) -> Self:
-        if len(self.kernel) != 1:
-            return self
-        return replace(self, kernel=self.kernel * (len(inputs[0]) - canonical_axis(self.axis, inputs[0]) - 1))
+        axis = canonical_axis(self.axis, inputs[0])
+        return replace(self, kernel=fitted(self.kernel, len(inputs[0]) - axis - 1), axis=axis)
 
     def output_shapes(self, inputs: list[Shape]) -> list[Shape]:
         (shape,) = inputs

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from caffe2lrp.layers.base import LayerParams, Shape, ShapeError, count, register
-from caffe2lrp.layers.windows import Sizes, check_rank, spread
+from caffe2lrp.layers.windows import Sizes, check_rank, fitted, spread
 
 Method = Literal["MAX", "AVE", "STOCHASTIC"]
 
@@ -44,9 +44,7 @@ class Pooling(LayerParams):
             spread(self, ("stride", "pad"), len(self.kernel))
 
     def for_inputs(self, inputs: list[Shape]) -> Self:
-        if self.kernel is None or len(self.kernel) != 1:
-            return self
-        return replace(self, kernel=self.kernel * (len(inputs[0]) - 2))
+        return self if self.kernel is None else replace(self, kernel=fitted(self.kernel, len(inputs[0]) - 2))
 
     def window(self, shape: Shape) -> Sizes:
         """Window size for an input shape; the whole image for global pooling."""

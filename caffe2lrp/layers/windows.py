@@ -18,6 +18,11 @@ def spread(params: Any, names: tuple[str, ...], rank: int) -> None:
             object.__setattr__(params, name, sizes[:1] * rank)
 
 
+def fitted(sizes: Sizes, rank: int) -> Sizes:
+    """One number, which stands for all axes, as one for each of `rank` axes."""
+    return sizes * rank if len(sizes) == 1 else sizes
+
+
 def check_rank(params: Any, names: tuple[str, ...], shape: Shape, rank: int) -> None:
     """Raise `ShapeError` unless there is a size for each of the last `rank` axes of a shape."""
     for name in names:
