@@ -31,14 +31,14 @@ def fold_affine_layers(network: Network) -> Network:
             layers[source] = _merge(layers[source], layer)
             position[layer.outputs[0]] = source
             continue
-        if _is_linear(layer, network.shapes):
+        if _writes_channels(layer, network.shapes):
             position[layer.outputs[0]] = len(layers)
         layers.append(layer)
     return network.with_layers(layers)
 
 
-def _is_linear(layer: Layer, shapes: Mapping[str, Shape]) -> bool:
-    """Whether a layer is linear with its channels at axis 1, where affine layers look for them."""
+def _writes_channels(layer: Layer, shapes: Mapping[str, Shape]) -> bool:
+    """Whether a layer is linear, and its outputs are the channels that affine layers count."""
     p = layer.params
     return isinstance(p, (Convolving, InnerProduct)) and canonical_axis(p.axis, shapes[layer.inputs[0]]) == 1
 

@@ -14,7 +14,6 @@ from caffe2lrp.converters.caffe.layers import ParameterError
 from caffe2lrp.converters.caffe.message import Message
 from caffe2lrp.layers import Shape
 
-
 _LARGEST = 2048  # pixels; the widest known is 64, of FCN-32s
 
 
