@@ -14,6 +14,7 @@ import caffe2lrp.engine.layers
 from caffe2lrp import Network, Preprocessing, composites
 from caffe2lrp.engine.folding import fold_affine_layers
 from caffe2lrp.engine.registry import RELEVANCE
+from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer, with_weights
 from caffe2lrp.kernels import convolution as convolution_kernels
 from caffe2lrp.layers import (
@@ -687,3 +688,20 @@ def test_start_in_the_middle() -> None:
     x = random_input(network)
     for blob in ("jr", "p", "r", "data"):
         check(network, x, rule=RULE_CASES[3], blob=blob)
+
+
+@pytest.mark.parametrize(
+    ("params", "shape"),
+    [
+        (Deconvolution(3, (2, 2)), (1, 2, 4, 4)),
+        (Convolution(3, (2, 2, 2)), (1, 2, 3, 4, 4)),
+        (Convolution(3, (1, 1), axis=2), (1, 3, 2, 4, 4)),
+        (pooling.Pooling("STOCHASTIC", (2, 2)), (1, 2, 4, 4)),
+        (pooling.Pooling("MAX", None), (1, 2, 3, 4, 4)),
+    ],
+    ids=str,
+)
+def test_the_toolbox_knows_images_only(params: Any, shape: tuple[int, ...]) -> None:
+    network = chain(shape, activation.ReLU(), params, InnerProduct(3))
+    with pytest.raises(ModelError, match="the Toolbox has no relevance for it"):
+        caffe2lrp.toolbox.explain(network, random_input(network), 0)

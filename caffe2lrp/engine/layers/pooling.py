@@ -7,8 +7,8 @@ Bach et al. 2015, eq. 56). So large values get more than an average would give t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -195,7 +195,7 @@ def _spp_gradient(plan: RelevancePlan, layer: Layer) -> None:
     _spp_back(plan, layer, _add_gradient)
 
 
-def _spp_back(plan: RelevancePlan, layer: Layer, add: Any) -> None:
+def _spp_back(plan: RelevancePlan, layer: Layer, add: Callable[..., None]) -> None:
     """The sum of what all levels send back."""
     assert isinstance(layer.params, SPP)
     x, y = plan.forward.values[layer.inputs[0]], plan.forward.values[layer.outputs[0]]
