@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -37,6 +38,8 @@ class ForwardPlan:
         self.values: dict[str, np.ndarray] = {network.input: self.new(network.input_shape)}
         self.lock = threading.Lock()
         self.holder: object = None  # whose input the values belong to
+        self.runs = 0
+        self.derived: WeakValueDictionary[Any, Derived] = WeakValueDictionary()  # shared by relevance plans
         self._fused = {} if keep is None else _fusable(network, keep)
         import caffe2lrp.engine.layers  # noqa: F401  (fills the table of functions)
 
@@ -84,6 +87,18 @@ class ForwardPlan:
         """Run on an input; the caller holds the lock as long as it uses the values."""
         np.copyto(self.values[self.network.input], x)
         self.program.run()
+        self.runs += 1
+
+
+class Derived:
+    """What rules compute from the values of a forward plan before any relevance arrives, such as denominators.
+
+    It is the same for all targets, and for all rules that differ in no more than how they weigh their terms.
+    """
+
+    def __init__(self, program: launch.Program, result: Any) -> None:
+        self.program, self.result = program, result
+        self.run = 0  # number of the forward run that it was computed from
 
 
 def _fusable(network: Network, keep: frozenset[str]) -> dict[str, Layer]:

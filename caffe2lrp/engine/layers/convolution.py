@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from caffe2lrp.engine.backward import RelevancePlan, constant
-from caffe2lrp.engine.linear import LinearCall, add_spread_bias, linear_call, part_of, pixel_bounds
+from caffe2lrp.engine.backward import RelevancePlan, Term, constant
+from caffe2lrp.engine.linear import LinearCall, add_spread_bias, arriving, linear_call, part_of, pixel_bounds
 from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, relevance
 from caffe2lrp.ir import Layer
@@ -134,7 +134,7 @@ def _without_input(plan: RelevancePlan, call: LinearCall, products: _Products) -
             sharing.ratio_rows, call.r.reshape(rows), norms, denominator.factor, s.reshape(rows), label=call.layer.name
         )
         z = constant(norms.reshape(-1, *[1] * (call.r.ndim - 2)), call.r.shape, plan.dtype)
-        call.ledger.add(z, s, None, denominator.factor, 0.0)
+        call.ledger.terms.append(Term(call.r, z, s, None, denominator.factor, 0.0))
     target = products.images(plan.into(call.layer.inputs[0]))
     products.transposed(plan.program, weight, s, target, target, STORE)
 
@@ -143,23 +143,22 @@ def _with_sources(plan: RelevancePlan, call: LinearCall, products: _Products) ->
     layer, rule = call.layer, call.rule
     n, group = call.x.shape[0], products.params.group
     outer, terms = n * group, len(rule.denominators)
-    sources = _sources(plan, call, group)
-    if rule.quirks.high_in_padding is not None:
-        sources, products = _pad_sources(plan, call, sources), _Products(layer, padded=False)
-    weight = _stacked_weight(plan, call, products)
-    z = _denominators(plan, call, sources, weight, products)
+    key = (call.derivation, rule.bounds or id(plan)) if "low" in rule.sources else call.derivation
+    sources, products, weight, z = plan.derive(key, lambda program: _derive(plan, call, products, program))
     s = plan.new(z.shape)
-    r = call.r.reshape(outer, -1)
     for g, d in enumerate(rule.denominators):
-        grouped = (outer, terms, r.shape[1])
+        r = arriving(plan, call, d)
+        grouped = (outer, terms, call.r.size // outer)
+        numbers = (g, d.factor, d.epsilon, d.mode)
         plan.program.add(
-            sharing.ratio, r, z.reshape(grouped), g, d.factor, d.epsilon, d.mode, s.reshape(grouped), label=layer.name
+            sharing.ratio, r.reshape(outer, -1), z.reshape(grouped), *numbers, s.reshape(grouped), label=layer.name
         )
         part = (n, group, terms, -1, *call.r.shape[2:])
         bias = call.bias_part(d)
         if bias is not None:
             bias = bias.reshape(1, group, -1, *[1] * (call.r.ndim - 2))
-        call.ledger.add(z.reshape(part)[:, :, g], s.reshape(part)[:, :, g], bias, d.factor, d.epsilon)
+        z_part, s_part = z.reshape(part)[:, :, g], s.reshape(part)[:, :, g]
+        call.ledger.terms.append(Term(r.reshape(s_part.shape), z_part, s_part, bias, d.factor, d.epsilon))
     target = products.images(plan.into(layer.inputs[0]))
     shares = target if len(rule.sources) == 1 else plan.new(sources.shape)
     products.transposed(plan.program, weight, s, shares, sources, STORE_TIMES)
@@ -173,11 +172,22 @@ def _with_sources(plan: RelevancePlan, call: LinearCall, products: _Products) ->
         plan.program.add(eltwise.crop, _planes(whole), _planes(target), *_pair(products.params.pad), label=layer.name)
 
 
+def _derive(
+    plan: RelevancePlan, call: LinearCall, products: _Products, program: Program
+) -> tuple[np.ndarray, _Products, np.ndarray, np.ndarray]:
+    """Sources and the products with them, the stacked weight, and the denominators."""
+    sources = _sources(plan, call, products.params.group, program)
+    if call.rule.quirks.high_in_padding is not None:
+        sources, products = _pad_sources(plan, call, sources, program), _Products(call.layer, padded=False)
+    weight = _stacked_weight(plan, call, products)
+    return sources, products, weight, _denominators(plan, call, sources, weight, products, program)
+
+
 def _planes(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1, *array.shape[2:])
 
 
-def _pad_sources(plan: RelevancePlan, call: LinearCall, sources: np.ndarray) -> np.ndarray:
+def _pad_sources(plan: RelevancePlan, call: LinearCall, sources: np.ndarray, program: Program) -> np.ndarray:
     """Sources with their padding spelled out, for bounds that are not 0 there; the last source is `high`."""
     p = call.layer.params
     assert isinstance(p, Convolution)
@@ -185,7 +195,7 @@ def _pad_sources(plan: RelevancePlan, call: LinearCall, sources: np.ndarray) -> 
     padded = np.zeros((n, channels, height + 2 * p.pad[0], width + 2 * p.pad[1]), plan.dtype)
     by_source = padded.reshape(n, p.group, len(call.rule.sources), -1, *padded.shape[2:])
     by_source[:, :, -1] = call.rule.quirks.high_in_padding
-    plan.program.add(eltwise.paste, _planes(sources), _planes(padded), *p.pad, label=call.layer.name)
+    program.add(eltwise.paste, _planes(sources), _planes(padded), *p.pad, label=call.layer.name)
     return padded
 
 
@@ -206,8 +216,9 @@ def _stacked_weight(plan: RelevancePlan, call: LinearCall, products: _Products) 
 
 
 def _denominators(
-    plan: RelevancePlan, call: LinearCall, sources: np.ndarray, weight: np.ndarray, products: _Products
-) -> np.ndarray:
+    plan: RelevancePlan, call: LinearCall, sources: np.ndarray, weight: np.ndarray, products: _Products,
+    program: Program,
+) -> np.ndarray:  # fmt: skip
     """z of all denominators, (N, group * denominators * M / group, H', W'); the forward pass's own where it is that."""
     rule = call.rule
     if rule.sources == ("x",) and [(d.parts, d.bias) for d in rule.denominators] == [((FULL,), FULL)]:
@@ -217,11 +228,11 @@ def _denominators(
     zero = np.zeros(p.num_output, plan.dtype)
     bias = np.stack([zero if b is None else b for b in parts]).reshape(len(parts), p.group, -1).transpose(1, 0, 2)
     z = plan.new((call.x.shape[0], p.num_output * len(parts), *call.r.shape[2:]))
-    products.forward(plan.program, weight, np.ascontiguousarray(bias).reshape(-1), sources, z, z, STORE)
+    products.forward(program, weight, np.ascontiguousarray(bias).reshape(-1), sources, z, z, STORE)
     return z
 
 
-def _sources(plan: RelevancePlan, call: LinearCall, group: int) -> np.ndarray:
+def _sources(plan: RelevancePlan, call: LinearCall, group: int, program: Program) -> np.ndarray:
     """What the weights are applied to, (N, group * sources * C / group, H, W)."""
     layer, names, x = call.layer, call.rule.sources, call.x
     if names in (("x",), ("x+",)):  # x+ alone is left where x is never negative
@@ -232,16 +243,16 @@ def _sources(plan: RelevancePlan, call: LinearCall, group: int) -> np.ndarray:
     stacked = plan.new((n, channels * len(names), *space))
     if names == ("x+", "x-"):
         size = count(x.shape) // (n * group)
-        plan.program.add(
+        program.add(
             eltwise.split_sign, x.reshape(n, group, size), stacked.reshape(n, group, 2 * size), label=layer.name
         )
         return stacked
     view = stacked.reshape(n, group, len(names), -1, *space)
-    shape = plan.forward.values[layer.inputs[0]].shape
-    for i, bound in enumerate(pixel_bounds(plan, layer), 1):
-        view[:, :, i] = np.broadcast_to(bound, shape).reshape(n, group, -1, *space)
+    blob = plan.forward.values[layer.inputs[0]]
+    for i, bound in enumerate(pixel_bounds(plan, replace(call, x=blob)), 1):
+        view[:, :, i] = np.broadcast_to(bound, blob.shape).reshape(n, group, -1, *space)
     size = count(x.shape) // (n * group)
-    plan.program.add(
+    program.add(
         eltwise.copy_slice, x.reshape(n * group, 1, size), 0, stacked.reshape(n * group, len(names), size), 0, 1,
         label=layer.name,
     )  # fmt: skip
