@@ -396,6 +396,10 @@ def test_layers_that_pick_values(folder: Folder) -> None:
     assert params("Crop", "crop_param { axis: -2 offset: 0 offset: 0 }", two) == Crop(-2, (0, 0))
     assert params("Im2col", "convolution_param { kernel_size: 3 pad: 1 }") == Im2col((3, 3), pad=(1, 1))
     assert params("SPP", "spp_param { pyramid_height: 2 pool: AVE }") == SPP(2, "AVE")
+    text = 'layers { name: "l" type: CROP bottom: "data" bottom: "data" top: "y" }'
+    network = folder.define('input: "data" input_dim: [2, 3, 8, 8] ' + text)
+    assert network.layers[0].params == Crop()
+    assert any("has no offset and cuts from 0 on" in note for note in network.notes)
     with pytest.raises(ModelError, match="does not reach so far"):
         params("Crop", "crop_param { offset: 1 }", two)
     with pytest.raises(ModelError, match="has 3 offsets for the 2 axes"):

@@ -324,6 +324,8 @@ def _write_spp(params: SPP) -> Message:
 @reads("Crop")
 def _read_crop(layer: Message, note: Note) -> LayerParams:
     param = layer.get("crop_param")
+    if not param.has("offset"):
+        note("has no offset and cuts from 0 on, as BVLC Caffe does; the fork of the first FCN nets aligned the blobs")
     return Crop(param.get("axis"), tuple(param.all("offset")))
 
 

@@ -53,8 +53,9 @@ V1_TYPES = {
     "WINDOW_DATA": "WindowData",
 }
 
-# Convolution and pooling over more axes have types of their own in C3D and video-caffe.
+# Convolution and pooling over more axes have types of their own in C3D and video-caffe; Crop once was a V1 type.
 SYNONYMS = {
+    "CROP": "Crop",
     "CONVOLUTION3D": "Convolution",
     "Convolution3D": "Convolution",
     "DECONVOLUTION3D": "Deconvolution",

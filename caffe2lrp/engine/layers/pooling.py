@@ -19,7 +19,6 @@ from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import eltwise
 from caffe2lrp.kernels import pooling as kernels
 from caffe2lrp.kernels import window_pooling as listed
-from caffe2lrp.kernels.eltwise import copy_slice
 from caffe2lrp.kernels.launch import Program, threads
 from caffe2lrp.kernels.selection import Selection, window_index
 from caffe2lrp.layers.base import Shape, count
@@ -134,9 +133,7 @@ def _add_gradient(
         windows = _listed(params, x.shape, program.dtype)
         flat, out, arriving, back = _flat(x, y, r, target)
         if params.method == "AVE":
-            program.add(
-                listed.window_average_gradient, arriving, *windows.table, windows.divisor, back, label=label
-            )  # fmt: skip
+            program.add(listed.window_average_gradient, arriving, *windows.table, windows.divisor, back, label=label)
         else:
             program.add(listed.window_expectation_gradient, flat, out, arriving, *windows.table, back, label=label)
 
@@ -170,7 +167,7 @@ def _pooling_gradient(plan: RelevancePlan, layer: Layer) -> None:
 def _copy_level(program: Program, src: np.ndarray, start: int, dst: np.ndarray, at: int, size: int, label: str) -> None:
     """Copy `size` values of each image from the place `start` to the place `at`."""
     n = src.shape[0]
-    program.add(copy_slice, src.reshape(n, -1, 1), start, dst.reshape(n, -1, 1), at, size, label=label)
+    program.add(eltwise.copy_slice, src.reshape(n, -1, 1), start, dst.reshape(n, -1, 1), at, size, label=label)
 
 
 @forward(SPP)
