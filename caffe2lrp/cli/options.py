@@ -51,6 +51,16 @@ class SheetName(StrEnum):
     METHODS = "methods"
 
 
+class Operator(StrEnum):
+    """What regions are replaced by."""
+
+    UNIFORM = "uniform"
+    DIRICHLET = "dirichlet"
+    CONSTANT = "constant"
+    BLUR = "blur"
+    FLIP = "flip"
+
+
 class Precision(StrEnum):
     """Precision of all arithmetic."""
 
