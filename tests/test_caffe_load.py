@@ -263,6 +263,8 @@ def test_convolution_parameters(folder: Folder, param: str, expected: Convolutio
         ("kernel_size: 3 stride: 0", "stride is 0 but must be at least 1"),
         ("", "kernel_size is 0 but must be at least 1"),
         ("kernel_size: [1, 2, 3]", r"its kernel \(1, 2, 3\) is for 3 axes, but the input .* has 2"),
+        ("kernel_size: 1 pad_shape { dim: [1, -1] }", "pad is 1x-1 but must be at least 0"),
+        ("kernel_shape { dim: [3, -1] }", "kernel_size is 3x-1 but must be at least 1"),
         ("kernel_size: 1 pad: [1, 2, 3]", r"its pad \(1, 2, 3\) is for 3 axes"),
         ("kernel_size: 3 group: 0", "group must be at least 1"),
         ("kernel_size: 3 group: 3", "do not divide by group 3"),
@@ -313,6 +315,7 @@ def test_pooling_parameters(folder: Folder, param: str, expected: Pooling) -> No
         ("global_pooling: true stride: 2", "only pad 0 and stride 1"),
         ("stride: 2", "kernel_size is 0 but must be at least 1"),
         ("kernel_size: 2 pad: 2", "must be smaller than the window"),
+        ("kernel_size: 2 pad_shape { dim: [0, -1] }", "pad is 0x-1 but must be at least 0"),
     ],
 )
 def test_pooling_that_caffe_refuses(folder: Folder, param: str, problem: str) -> None:

@@ -173,19 +173,19 @@ def _window(param: Message, name: str) -> _Sizes:
     return _more_axes(param, name, param.get(name)) or (param.get(name),)
 
 
-def _positive(name: str, sizes: _Sizes) -> _Sizes:
-    if min(sizes) <= 0:
-        raise ParameterError(f"{name} is {'x'.join(map(str, sizes))} but must be at least 1")
+def _at_least(least: int, name: str, sizes: _Sizes) -> _Sizes:
+    if min(sizes) < least:
+        raise ParameterError(f"{name} is {'x'.join(map(str, sizes))} but must be at least {least}")
     return sizes
 
 
 def _sliding(param: Message) -> dict[str, _Sizes]:
     """Kernel, stride, pad and dilation of a convolution_param."""
     return {
-        "kernel": _positive("kernel_size", _spatial(param, "kernel_size", 0)),
-        "stride": _positive("stride", _spatial(param, "stride", 1)),
-        "pad": _spatial(param, "pad", 0),
-        "dilation": _positive("dilation", _spatial(param, "dilation", 1)),
+        "kernel": _at_least(1, "kernel_size", _spatial(param, "kernel_size", 0)),
+        "stride": _at_least(1, "stride", _spatial(param, "stride", 1)),
+        "pad": _at_least(0, "pad", _spatial(param, "pad", 0)),
+        "dilation": _at_least(1, "dilation", _spatial(param, "dilation", 1)),
     }
 
 
@@ -263,12 +263,12 @@ def _read_pooling(layer: Message, note: Note) -> LayerParams:
     given = ("kernel_size", "kernel_h", "kernel_w", "kernel_depth", "kernel_shape")
     if whole and any(param.has(name) for name in given):
         raise ParameterError("global_pooling takes the whole image; a kernel size cannot be given with it")
-    stride, pad = _positive("stride", _window(param, "stride")), _window(param, "pad")
+    stride, pad = _at_least(1, "stride", _window(param, "stride")), _at_least(0, "pad", _window(param, "pad"))
     if whole and (set(stride) != {1} or set(pad) != {0}):
         raise ParameterError("global_pooling allows only pad 0 and stride 1")
     if whole:
         return Pooling(_method(param), None, ceil=_rounds_up(param, note))
-    kernel = _positive("kernel_size", _window(param, "kernel_size"))
+    kernel = _at_least(1, "kernel_size", _window(param, "kernel_size"))
     return Pooling(_method(param), kernel, stride, pad, _rounds_up(param, note))
 
 
