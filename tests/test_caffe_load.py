@@ -315,6 +315,7 @@ def test_pooling_parameters(folder: Folder, param: str, expected: Pooling) -> No
         ("global_pooling: true stride: 2", "only pad 0 and stride 1"),
         ("stride: 2", "kernel_size is 0 but must be at least 1"),
         ("kernel_size: 2 pad: 2", "must be smaller than the window"),
+        ("kernel_size: 2147483648 pad: 2", "kernel_size is 2147483648, which is too large for any image"),
         ("kernel_size: 2 pad_shape { dim: [0, -1] }", "pad is 0x-1 but must be at least 0"),
     ],
 )

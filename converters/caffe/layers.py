@@ -134,6 +134,8 @@ def _drop_defaults(message: Message) -> None:
 
 _Sizes = tuple[int, ...]
 
+_LARGEST = 1 << 24
+
 # C3D's fields for the axis of time, beside Caffe's for the other two.
 _DEPTH = {"kernel_size": "kernel_depth", "stride": "temporal_stride", "pad": "temporal_pad"}
 
@@ -176,6 +178,8 @@ def _window(param: Message, name: str) -> _Sizes:
 def _at_least(least: int, name: str, sizes: _Sizes) -> _Sizes:
     if min(sizes) < least:
         raise ParameterError(f"{name} is {'x'.join(map(str, sizes))} but must be at least {least}")
+    if max(sizes) > _LARGEST:
+        raise ParameterError(f"{name} is {'x'.join(map(str, sizes))}, which is too large for any image")
     return sizes
 
 
