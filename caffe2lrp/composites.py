@@ -1,8 +1,8 @@
 """Composites: named tables that say which rule a layer gets.
 
 A row is (where, rule). Rows are tried from top to bottom, and the first that fits a layer gives it its rule. Linear
-layers (convolution, fully connected) must get one; any other layer keeps the relevance of its type (docs/rules.md)
-unless a row lets relevance `pass` it.
+layers (convolution, fully connected, recurrent) must get one; any other layer keeps the relevance of its type
+(docs/rules.md) unless a row lets relevance `pass` it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from caffe2lrp.ir import Layer, Network
 from caffe2lrp.layers import REGISTRY, LayerParams
 from caffe2lrp.layers.convolution import Convolution, Deconvolution
 from caffe2lrp.layers.inner_product import InnerProduct
+from caffe2lrp.layers.recurrent import LSTM, RNN, Recurrent
 from caffe2lrp.rules import Rule
 
 LINEAR: dict[type[LayerParams], str] = {
     Convolution: "convolution",
     Deconvolution: "convolution",
     InnerProduct: "dense",
+    RNN: "dense",
+    LSTM: "dense",
 }
 """The linear layer types and their roles."""
 
@@ -160,7 +163,7 @@ def _places(network: Network) -> dict[str, _Place]:
     places = {}
     for i, layer in enumerate(linear):
         roles = {"linear", LINEAR[type(layer.params)]}
-        if ahead[layer.name] == 0:
+        if ahead[layer.name] == 0 and not isinstance(layer.params, Recurrent):  # which know the epsilon rule only
             roles.add("first")
         if layer.name not in behind:
             roles.add("last")

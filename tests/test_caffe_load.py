@@ -246,7 +246,7 @@ def test_split_layers_vanish(folder: Folder) -> None:
             "kernel_size: 1 dilation: 2 bias_term: false engine: CUDNN",
             Convolution(4, (1, 1), dilation=(2, 2), bias=False),
         ),
-        ("kernel_size: 1 weight_filler { type: 'msra' } axis: -3", Convolution(4, (1, 1))),
+        ("kernel_size: 1 weight_filler { type: 'msra' } axis: -3", Convolution(4, (1, 1), axis=-3)),
     ],
 )
 def test_convolution_parameters(folder: Folder, param: str, expected: Convolution) -> None:
@@ -335,8 +335,8 @@ VOLUME = LINE.replace("[2, 3, 8]", "[2, 3, 4, 8, 8]")
         (VOLUME, "Convolution", "kernel_size: 3 pad: 1", Convolution(4, (3, 3, 3), pad=(1, 1, 1))),
         (VOLUME, "Convolution", "kernel_size: [1, 2, 3] stride: [1, 2, 2]", Convolution(4, (1, 2, 3), (1, 2, 2))),
         (VOLUME, "Convolution", "kernel_size: 3 axis: 2", Convolution(4, (3, 3), axis=2)),
-        (VOLUME, "Convolution", "kernel_size: 3 axis: -3", Convolution(4, (3, 3), axis=2)),
-        (VOLUME, "Convolution", "kernel_size: 2 axis: -1", Convolution(4, (), axis=4)),
+        (VOLUME, "Convolution", "kernel_size: 3 axis: -3", Convolution(4, (3, 3), axis=-3)),
+        (VOLUME, "Convolution", "kernel_size: 2 axis: -1", Convolution(4, (), axis=-1)),
         (VOLUME, "Deconvolution", "kernel_size: 2 stride: 2 group: 1", Deconvolution(4, (2, 2, 2), (2, 2, 2))),
         (
             VOLUME, "NdConvolution",

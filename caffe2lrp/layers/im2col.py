@@ -35,7 +35,7 @@ class Im2col(LayerParams):
 
     def for_inputs(self, inputs: list[Shape]) -> Self:
         axis = canonical_axis(self.axis, inputs[0])
-        return replace(self, kernel=fitted(self.kernel, len(inputs[0]) - axis - 1), axis=axis)
+        return replace(self, kernel=fitted(self.kernel, len(inputs[0]) - axis - 1))
 
     def output_shapes(self, inputs: list[Shape]) -> list[Shape]:
         (shape,) = inputs

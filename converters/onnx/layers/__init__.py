@@ -9,6 +9,8 @@ from caffe2lrp.converters.onnx.layers import (  # noqa: F401
     join,
     lrn,
     pooling,
+    recurrent,
     reshape,
     softmax,
+    source,
 )
