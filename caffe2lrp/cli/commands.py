@@ -223,10 +223,6 @@ Threads = Annotated[
     int | None, typer.Option(min=1, metavar="N", rich_help_panel=RUNNING, help="Number of threads; else all cores.")
 ]
 DType = Annotated[Precision, typer.Option(rich_help_panel=RUNNING, help="Precision of all arithmetic.")]
-Files = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="[FILE [FILE]]", help="Definition, weights or both, in any order.", show_default=False),
-]
 Tolerance = Annotated[
     float | None,
     typer.Option(
