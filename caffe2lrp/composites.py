@@ -16,13 +16,14 @@ from caffe2lrp import rules
 from caffe2lrp.errors import OptionError
 from caffe2lrp.ir import Layer, Network
 from caffe2lrp.layers import REGISTRY, LayerParams
-from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.convolution import Convolution, Deconvolution
 from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.layers.recurrent import LSTM, RNN, Recurrent
 from caffe2lrp.rules import Rule
 
 LINEAR: dict[type[LayerParams], str] = {
     Convolution: "convolution",
+    Deconvolution: "convolution",
     InnerProduct: "dense",
     RNN: "dense",
     LSTM: "dense",
@@ -175,7 +176,7 @@ def _linear_before(network: Network) -> dict[str, int]:
     passed = dict.fromkeys(network.inputs, 0)  # by blob
     ahead = {}
     for layer in network.layers:
-        number = max((passed[blob] for blob in layer.inputs), default=0)
+        number = max((passed[blob] for blob in layer.value_inputs), default=0)
         if type(layer.params) in LINEAR:
             ahead[layer.name] = number
             number += 1
@@ -193,7 +194,7 @@ def _followed(network: Network) -> set[str]:
         if linear and onward:
             found.add(layer.name)
         if linear or onward:
-            leads.update(layer.inputs)
+            leads.update(layer.value_inputs)
     return found
 
 

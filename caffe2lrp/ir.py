@@ -74,6 +74,11 @@ class Layer:
         """Caffe's name of the layer type, for example ``Convolution``."""
         return self.params.type
 
+    @property
+    def value_inputs(self) -> tuple[str, ...]:
+        """The inputs whose values matter, and not only their shape."""
+        return tuple(blob for i, blob in enumerate(self.inputs) if i not in self.params.shape_inputs)
+
     def __str__(self) -> str:
         return f"layer '{self.name}' ({self.type}, {self.origin})"
 

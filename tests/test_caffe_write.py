@@ -27,13 +27,15 @@ from caffe2lrp.layers.activation import ELU, AbsVal, Power, PReLU, ReLU, Sigmoid
 from caffe2lrp.layers.affine import Bias, Scale
 from caffe2lrp.layers.base import LayerParams
 from caffe2lrp.layers.batch_norm import BatchNorm
-from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.convolution import Convolution, Deconvolution
+from caffe2lrp.layers.crop import Crop
 from caffe2lrp.layers.dropout import Dropout
 from caffe2lrp.layers.eltwise import Eltwise
+from caffe2lrp.layers.im2col import Im2col
 from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.layers.join import Concat, Slice
 from caffe2lrp.layers.lrn import LRN
-from caffe2lrp.layers.pooling import Pooling
+from caffe2lrp.layers.pooling import SPP, Pooling
 from caffe2lrp.layers.recurrent import LSTM, RNN
 from caffe2lrp.layers.reshape import Flatten, Reshape
 from caffe2lrp.layers.softmax import Softmax
@@ -131,9 +133,26 @@ EXAMPLES: list[tuple[LayerParams, list[tuple[int, ...]]]] = [
     (Convolution(6, (3, 2), (2, 1), (1, 0), (1, 2), 2, bias=False), [IMAGE]),
     (Convolution(1, (1, 1)), [IMAGE]),
     (Convolution(3, (3, 3), (2, 2), (1, 1), (2, 2)), [IMAGE]),
+    (Convolution(3, (2,), (3,), (1,), (2,)), [(2, 4, 9)]),
+    (Convolution(6, (2, 3, 3), (1, 2, 2), (1, 0, 1), group=2), [(2, 4, 5, 6, 7)]),
+    (Convolution(3, (2, 2, 2), pad=(1, 1, 1)), [(2, 4, 5, 6, 7)]),
+    (Convolution(3, (2, 3), axis=2), [(2, 4, 5, 6, 7)]),
+    (Convolution(3, ()), [(2, 4)]),
+    (Deconvolution(6, (3, 2), (2, 1), (1, 0), (1, 2), 2, bias=False), [IMAGE]),
+    (Deconvolution(3, (2, 3, 4)), [(2, 4, 2, 3, 4)]),
+    (Im2col((3, 2), (2, 1), (1, 0), (1, 2)), [IMAGE]),
+    (Im2col((2,), axis=2), [(2, 3, 4, 5)]),
+    (Crop(), [IMAGE, (2, 4, 5, 3)]),
+    (Crop(-2, (1, 0)), [IMAGE, (1, 1, 5, 3)]),
+    (SPP(2), [IMAGE]),
+    (SPP(1, "STOCHASTIC"), [IMAGE]),
     (Pooling("MAX", (3, 2), (2, 3), (1, 0)), [IMAGE]),
     (Pooling("AVE", None), [IMAGE]),
     (Pooling("MAX", (2, 2), (2, 2), ceil=False), [IMAGE]),
+    (Pooling("STOCHASTIC", (2, 3)), [IMAGE]),
+    (Pooling("AVE", (3,), (2,), (1,)), [(2, 4, 9)]),
+    (Pooling("MAX", (1, 2, 2), (1, 2, 2)), [(2, 4, 5, 6, 7)]),
+    (Pooling("MAX", (2, 2, 2), (1, 2, 2), (0, 1, 1)), [(2, 4, 5, 6, 7)]),
     (Eltwise(), [IMAGE, IMAGE]),
     (Eltwise("SUM", (1.0, -0.1, 2.0)), [IMAGE] * 3),
     (Eltwise("PROD"), [IMAGE, IMAGE]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from caffe2lrp.layers import (
     activation,
     affine,
     batch_norm,
+    crop,
     dropout,
     eltwise,
     join,
@@ -25,7 +27,8 @@ from caffe2lrp.layers import (
     source,
 )
 from caffe2lrp.layers import reshape as reshaping
-from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.convolution import Convolution, Deconvolution
+from caffe2lrp.layers.im2col import Im2col
 from caffe2lrp.layers.inner_product import InnerProduct
 from tests import golden, naive
 
@@ -35,9 +38,32 @@ CONVOLUTIONS = {
     "groups": (Convolution(6, (3, 3), pad=(1, 1), group=3), (2, 6, 5, 4)),
     "dilation": (Convolution(2, (3, 3), pad=(2, 1), dilation=(2, 3), bias=False), (1, 2, 8, 9)),
     "1x1": (Convolution(5, (1, 1)), (2, 3, 4, 4)),
+    "line": (Convolution(4, (3,), (2,), (1,), group=2), (2, 4, 6)),
+    "volume": (Convolution(3, (2, 3, 2), (1, 2, 1), (1, 0, 1), (2, 1, 1)), (2, 2, 4, 5, 3)),
+    "axis 2": (Convolution(3, (2, 2), axis=2), (2, 2, 3, 4, 3)),
+}
+DECONVOLUTIONS = {
+    "plain": (Deconvolution(3, (3, 3)), (2, 2, 3, 4)),
+    "stride and padding": (Deconvolution(4, (3, 2), stride=(2, 3), pad=(1, 2)), (1, 3, 3, 4)),
+    "groups and dilation": (
+        Deconvolution(6, (2, 3), stride=(3, 1), dilation=(2, 1), group=3, bias=False),
+        (1, 6, 3, 2),
+    ),
+    "volume": (Deconvolution(2, (2, 3, 2), (1, 2, 2), (1, 0, 1)), (2, 3, 2, 3, 2)),
+    "line, axis 2": (Deconvolution(2, (3,), (2,), axis=2), (2, 2, 3, 4)),
 }
 LAYERS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
     **{f"Convolution, {name}": (params, [shape]) for name, (params, shape) in CONVOLUTIONS.items()},
+    **{f"Deconvolution, {name}": (params, [shape]) for name, (params, shape) in DECONVOLUTIONS.items()},
+    "Im2col": (Im2col((2, 3), (1, 2), (1, 0), (2, 1)), [(2, 3, 4, 5)]),
+    "Im2col, volume": (Im2col((2, 1, 2)), [(2, 2, 3, 2, 3)]),
+    "Crop": (crop.Crop(2, (1, 0)), [(2, 3, 4, 5), (1, 1, 2, 3)]),
+    "Crop, axis 0": (crop.Crop(0, (1,)), [(2, 3, 4), (1, 2, 3)]),
+    "SPP": (pooling.SPP(2, "AVE"), [(2, 3, 4, 5)]),
+    "SPP, stochastic": (pooling.SPP(2, "STOCHASTIC"), [(2, 3, 4, 4)]),
+    "Pooling, STOCHASTIC": (pooling.Pooling("STOCHASTIC", (3, 2), (2, 2)), [(2, 2, 6, 5)]),
+    "Pooling, MAX, volume": (pooling.Pooling("MAX", (2, 2, 2), (1, 2, 1), (1, 0, 0)), [(2, 2, 3, 4, 3)]),
+    "Pooling, AVE, line": (pooling.Pooling("AVE", (3,), (2,), (1,)), [(2, 2, 6)]),
     "InnerProduct": (InnerProduct(4), [(2, 3, 2, 2)]),
     "InnerProduct, axis 2": (InnerProduct(4, bias=False, axis=2), [(2, 3, 5)]),
     "Pooling, MAX": (pooling.Pooling("MAX", (3, 3), stride=(2, 2), pad=(1, 1)), [(2, 2, 6, 7)]),
@@ -99,7 +125,8 @@ def some_linear(name: str) -> tuple[Any, dict[str, np.ndarray], list[np.ndarray]
     return params, weights, inputs, [np.random.default_rng(7).normal(0, 1, shape)]
 
 
-LINEAR = [name for name, (params, _) in LAYERS.items() if params.type in ("Convolution", "InnerProduct")]
+LINEAR_TYPES = ("Convolution", "Deconvolution", "InnerProduct")
+LINEAR = [name for name, (params, _) in LAYERS.items() if params.type in LINEAR_TYPES]
 
 # -- forward and gradient ---------------------------------------------------------------------------------
 
@@ -124,10 +151,25 @@ def test_convolution_three_ways(name: str) -> None:
     bias = naive.dense_bias(params, weights, x.shape)
     matrix = naive.dense_matrix(params, weights, x.shape)
     padded = naive.dense_matrix(params, weights, x.shape, padded=True)
-    for image, expected in zip(x, y, strict=True):
+    for image, expected in zip(naive.as_images(params, x), naive.as_images(params, y), strict=True):
         np.testing.assert_allclose(matrix @ image.ravel() + bias, expected.ravel(), rtol=0, atol=1e-12)
         wide = naive.pad_image(params, image, fill=0.0).ravel()
         np.testing.assert_allclose(padded @ wide + bias, expected.ravel(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", DECONVOLUTIONS)
+def test_deconvolution_is_the_transpose(name: str) -> None:
+    """Two ways to the same, and the adjoint of the convolution with the same weight."""
+    params, weights, (x,) = some_layer(f"Deconvolution, {name}")
+    (y,) = naive.deconvolution(params, weights, [x])
+    matrix = naive.dense_matrix(params, weights, x.shape)
+    bias = naive.dense_bias(params, weights, x.shape)
+    images = naive.as_images(params, x)
+    for image, expected in zip(images, naive.as_images(params, y), strict=True):
+        np.testing.assert_allclose(matrix @ image.ravel() + bias, expected.ravel(), rtol=0, atol=1e-12)
+    fields = {f.name: getattr(params, f.name) for f in dataclasses.fields(params)}
+    forward = Convolution(**{**fields, "num_output": images.shape[1], "bias": False})
+    np.testing.assert_array_equal(matrix.T, naive.dense_matrix(forward, weights, y.shape))
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -117,7 +117,7 @@ class RelevancePlan:
         self.path = self._layers_below(settings.start)
         self._readers = dict.fromkeys(self.network.shapes, 0)
         for layer in self.path:
-            for blob in layer.inputs:
+            for blob in layer.value_inputs:
                 self._readers[blob] += 1
         for layer in reversed(self.path):
             self._append(layer)
@@ -135,7 +135,7 @@ class RelevancePlan:
         """The inputs and all blobs that depend on them; others are constant."""
         dependent = set(self.network.inputs)
         for layer in self.network.layers:
-            if any(blob in dependent for blob in layer.inputs):
+            if any(blob in dependent for blob in layer.value_inputs):
                 dependent.update(layer.outputs)
         return dependent
 
@@ -144,8 +144,10 @@ class RelevancePlan:
         needed = {start}
         path = []
         for layer in reversed(self.network.layers):
-            if any(blob in needed for blob in layer.outputs) and any(blob in self.dependent for blob in layer.inputs):
-                needed.update(layer.inputs)
+            if any(blob in needed for blob in layer.outputs) and any(
+                blob in self.dependent for blob in layer.value_inputs
+            ):
+                needed.update(layer.value_inputs)
                 path.append(layer)
         return path[::-1]
 

@@ -14,7 +14,7 @@ from caffe2lrp.ir import Layer, Network
 from caffe2lrp.kernels import launch
 from caffe2lrp.layers.activation import ReLU
 from caffe2lrp.layers.base import Shape
-from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.convolution import Convolving
 from caffe2lrp.layers.inner_product import InnerProduct
 
 
@@ -108,7 +108,7 @@ def _fusable(network: Network, keep: frozenset[str]) -> dict[str, Layer]:
     consumers = network.consumers
     found = {}
     for layer in network.layers:
-        if isinstance(layer.params, (Convolution, InnerProduct)) and layer.outputs[0] not in keep:
+        if isinstance(layer.params, (Convolving, InnerProduct)) and layer.outputs[0] not in keep:
             readers = consumers[layer.outputs[0]]
             if len(readers) == 1 and readers[0].params == ReLU():
                 found[layer.name] = readers[0]

@@ -10,6 +10,7 @@ from caffe2lrp.engine.layers import (  # noqa: F401
     lrn,
     pooling,
     recurrent,
+    selection,
     softmax,
     source,
 )

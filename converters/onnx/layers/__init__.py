@@ -4,6 +4,7 @@ from caffe2lrp.converters.onnx.layers import (  # noqa: F401
     activation,
     affine,
     convolution,
+    crop,
     inner_product,
     join,
     lrn,
