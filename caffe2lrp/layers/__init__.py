@@ -3,16 +3,22 @@
 from caffe2lrp.layers import (  # noqa: F401  (importing registers the types)
     activation,
     affine,
+    argmax,
     batch_norm,
     convolution,
     dropout,
     eltwise,
+    embed,
     inner_product,
     join,
     lrn,
+    mvn,
     pooling,
+    reduction,
     reshape,
+    selection,
     softmax,
+    tile,
 )
 from caffe2lrp.layers.base import REGISTRY, LayerParams, Shape, ShapeError, register
 

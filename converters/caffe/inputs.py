@@ -16,18 +16,25 @@ InputShape = Sequence[int] | Mapping[str, Sequence[int]]
 _SAME_CHANNELS = frozenset(
     {
         "AbsVal",
+        "BNLL",
         "BatchNorm",
         "Bias",
+        "Clip",
         "Dropout",
         "ELU",
+        "Exp",
         "LRN",
+        "Log",
+        "MVN",
         "Pooling",
         "Power",
         "PReLU",
         "ReLU",
         "Scale",
         "Sigmoid",
+        "Swish",
         "TanH",
+        "Threshold",
     }
 )
 _DATA_PARAMS = ("data_param", "image_data_param", "window_data_param", "hdf5_data_param")

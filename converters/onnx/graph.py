@@ -144,6 +144,13 @@ class GraphBuilder:
         self._renamed = dict(names)
 
 
+def tensor_type(dtype: np.dtype[Any] | type[np.generic]) -> int:
+    """ONNX's number of a NumPy type, for Cast."""
+    from onnx import helper
+
+    return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+
 def _unique(name: str, taken: set[str]) -> str:
     new, number = name, 1
     while new in taken:

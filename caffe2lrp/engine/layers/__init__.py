@@ -3,11 +3,17 @@
 from caffe2lrp.engine.layers import (  # noqa: F401
     activation,
     affine,
+    argmax,
     convolution,
     eltwise,
+    embed,
     inner_product,
     join,
     lrn,
+    mvn,
     pooling,
+    reduction,
+    selection,
     softmax,
+    tile,
 )

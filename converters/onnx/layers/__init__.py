@@ -3,11 +3,16 @@
 from caffe2lrp.converters.onnx.layers import (  # noqa: F401
     activation,
     affine,
+    argmax,
     convolution,
     inner_product,
     join,
     lrn,
+    mvn,
     pooling,
+    reduction,
     reshape,
+    selection,
     softmax,
+    tile,
 )
