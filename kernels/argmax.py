@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from caffe2lrp.kernels.launch import F3, Int, kernel
 from caffe2lrp.kernels.share import share
 
@@ -23,11 +25,11 @@ def argmax(part: Int, parts: Int, x: F3, y: F3, top_k: Int, indices: Int, values
             for c in range(x.shape[1]):
                 value = x[o, c, i]
                 below = last < 0 or value < x[o, last, i] or (value == x[o, last, i] and c < last)
-                if below and value == value and (best < 0 or value >= x[o, best, i]):
+                if below and not math.isnan(value) and (best < 0 or value >= x[o, best, i]):
                     best = c
             found = best >= 0
             if indices >= 0:
-                y[o, indices + j, i] = best if found else x.dtype.type(float("nan"))
+                y[o, indices + j, i] = best if found else math.nan
             if values >= 0:
-                y[o, values + j, i] = x[o, best, i] if found else x.dtype.type(float("nan"))
+                y[o, values + j, i] = x[o, best, i] if found else math.nan
             last = best if found else last

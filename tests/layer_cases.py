@@ -300,7 +300,7 @@ def reshapes(draw: st.DrawFn) -> Case:
 @st.composite
 def mvns(draw: st.DrawFn) -> Case:
     shape, across = draw(shapes()), draw(st.booleans())
-    # Two values become 1 and -1 whatever they were: what remains of the derivative then is rounding but for the epsilon.
+    # Two values become 1 and -1 whatever they were: all that is left of the derivative is epsilon's and rounding.
     pair = math.prod(shape[1 if across else 2 :]) == 2
     epsilon = 0.1 if pair else draw(st.sampled_from([1e-9, 0.1]))
     return mvn.MVN(draw(st.booleans()), across, epsilon), [shape]

@@ -76,7 +76,7 @@ class ForwardPlan:
         self.values[blob] = value.reshape(self.network.shapes[blob])
 
     def watch(self, problem: Callable[[int], str]) -> np.ndarray:
-        """A flag for a kernel: if it becomes 1 + a place, a run ends with the error that `problem` says of the place."""
+        """A flag for a kernel: if it becomes 1 + a place, a run ends in the error that `problem` says of the place."""
         flag = np.zeros(1, np.int64)
         self._watched.append((flag, problem))
         return flag

@@ -116,7 +116,10 @@ def read_params(layer: Message, kind: str, note: Note) -> LayerParams:
         If the parameters contradict each other or ask for what is not supported.
     """
     if kind in _READERS:
-        return _READERS[kind](layer, note)
+        try:
+            return _READERS[kind](layer, note)
+        except ParameterError as error:
+            raise ParameterError(f"{_WRITERS[kind][0]}: {error}") from None
     param, attributes = _PLAIN[kind]
     values = layer.get(param) if param else None
     return REGISTRY[kind](**{name: values.get(source) for name, source in attributes.items()} if values else {})

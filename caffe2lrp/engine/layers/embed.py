@@ -1,8 +1,8 @@
 """Embed: a linear layer of one-hot vectors.
 
-Of all inputs of such a vector only the one at the index is not 0. By the epsilon rule (Bach et al. 2015, eq. 58) it gets
-w_j / (w_j + b_j) of every output's relevance: the index has the relevance of its word, less what the bias keeps. There
-is no derivative with respect to an index.
+Of the values of such a vector only the one at the index is not 0. By the epsilon rule (Bach et al. 2015, eq. 58) it
+gets w_j / (w_j + b_j) of every output's relevance: the index has the relevance of its vector, less what the bias keeps.
+There is no derivative with respect to an index.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ def _filter(plan: ForwardPlan, layer: Layer) -> None:
     *images, selector = plan.inputs(layer)
     bad = plan.watch(
         lambda n: (
-            f"{layer}: image {n} of {selector.size} is not chosen. The size of a Filter's output then depends on "
-            "the data, but all shapes are fixed here before a network runs: give it batches of which every image is chosen"
+            f"{layer}: image {n} of {selector.size} is not chosen. The size of a Filter's output then depends on the "
+            "data, but all shapes are fixed here before a network runs: give it images that are all chosen"
         )
     )
     plan.program.add(kernels.all_chosen, selector.reshape(-1), bad, label=layer.name)
