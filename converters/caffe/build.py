@@ -6,6 +6,7 @@ import difflib
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -108,13 +109,17 @@ def _read_all(nodes: list[Node], notes: list[str]) -> dict[Node, LayerParams]:
             problems.append(f"{node}{_python_class(node)}: its type is not known{_suggestion(node, known)}")
             continue
         try:
-            params[node] = read_params(node.message, node.type, lambda text, node=node: notes.append(f"{node}: {text}"))
+            params[node] = read_params(node.message, node.type, partial(_note, notes, node))
         except ParameterError as error:
             problems.append(f"{node}: {error}")
     if any(node.type not in known for node in nodes):
         problems[-1] += f"\nKnown types: {', '.join(known)}"
     _raise_all(problems)
     return params
+
+
+def _note(notes: list[str], node: Node, text: str) -> None:
+    notes.append(f"{node}: {text}")
 
 
 def _raise_all(problems: list[str]) -> None:
