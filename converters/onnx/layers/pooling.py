@@ -7,6 +7,8 @@ they reach, and the size is rounded down, which then is exact.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from caffe2lrp.converters.onnx.graph import GraphBuilder
@@ -74,7 +76,7 @@ def _padded(graph: GraphBuilder, layer: Layer, p: Pooling, value: float) -> tupl
     return graph.node("Pad", [x, pads, fill], layer=layer, mode="constant"), (0, 0, 0, 0)
 
 
-def _window(graph: GraphBuilder, layer: Layer, p: Pooling, pads: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+def _window(graph: GraphBuilder, layer: Layer, p: Pooling, pads: tuple[int, ...]) -> dict[str, Any]:
     return {"kernel_shape": p.window(graph.shape(layer.inputs[0])), "strides": p.stride, "pads": pads}
 
 
