@@ -1,7 +1,8 @@
 """Composites: named tables that say which rule a layer gets.
 
 A row is (role, rule). Roles are tried from top to bottom: ``first`` are the linear layers that see the
-input before any other linear layer does, ``convolution`` and ``dense`` the layer types.
+input before any other linear layer does, ``convolution`` and ``dense`` the layer types. Recurrent layers are dense
+ones, which are never ``first``: they know the epsilon rule only.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from caffe2lrp.errors import OptionError
 from caffe2lrp.ir import Layer, Network
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.inner_product import InnerProduct
+from caffe2lrp.layers.recurrent import Recurrent
 from caffe2lrp.rules import Rule
 
-LINEAR = (Convolution, InnerProduct)
+LINEAR = (Convolution, InnerProduct, Recurrent)
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ class Composite:
         }
 
     def _rule(self, layer: Layer, is_first: bool) -> Rule:
-        roles = {"dense" if isinstance(layer.params, InnerProduct) else "convolution"}
-        if is_first:
+        roles = {"dense" if isinstance(layer.params, (InnerProduct, Recurrent)) else "convolution"}
+        if is_first and not isinstance(layer.params, Recurrent):
             roles.add("first")
         for role, rule in self.table:
             if role in roles:

@@ -31,7 +31,8 @@ class Explanation:
     Attributes
     ----------
     relevance
-        (N, C, H, W), in the precision of the input; its sum is the score, less what `account` lists.
+        (N, C, H, W), in the precision of the input; its sum is the score, less what `account` lists. Of a network
+        with several inputs it is the relevance of the first.
     score
         (N,) value at which relevance started: the class score below the softmax (the sum over the
         targets where several were started together).
@@ -43,6 +44,8 @@ class Explanation:
         Where relevance went, layer by layer, if it was asked for.
     rule
         Name of the rule or composite.
+    relevances
+        Relevance of every input by its blob; together they sum up as `relevance` does where there is one input.
     """
 
     relevance: np.ndarray = field(repr=False)
@@ -51,6 +54,7 @@ class Explanation:
     outputs: np.ndarray = field(repr=False)
     rule: str
     account: Account | None = field(default=None, repr=False)
+    relevances: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
 
 def explain(
@@ -73,7 +77,8 @@ def explain(
     network
         The network.
     x
-        Input, (N, C, H, W), preprocessed. float64 runs everything in float64, anything else in float32.
+        Input, (N, C, H, W), preprocessed, or a dict of one array for each input blob. float64 (of the first input)
+        runs everything in float64, anything else in float32.
     target
         None explains the highest output of each image. For one image: an index, or a list of indices
         whose relevance is started together. For several images: one entry for each.
@@ -104,7 +109,7 @@ def explain(
     ModelError
         If relevance cannot pass through the network.
     """
-    from caffe2lrp.engine import as_input
+    from caffe2lrp.engine import as_inputs
     from caffe2lrp.engine.session import Session
 
     if lrn not in LRN_RULES:
@@ -112,7 +117,7 @@ def explain(
     if start not in ("score", "one"):
         raise OptionError(f"start must be 'score' or 'one', not {start!r}")
     chosen = choose_composite(rule, composite, parameters)
-    session = Session(network, as_input(network, x))
+    session = Session(network, as_inputs(network, x))
     return session.explain(chosen, target, lrn=lrn, blob=start_blob(network, layer), start=start, account=account)
 
 

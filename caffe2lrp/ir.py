@@ -189,7 +189,7 @@ class Network:
         Parameters
         ----------
         shape
-            New shape of the first input blob, (N, C, H, W); other inputs take the new N.
+            New shape of the first input blob, (N, C, H, W); other inputs of its old N take the new one.
 
         Raises
         ------
@@ -197,12 +197,28 @@ class Network:
             If a layer does not accept the new shapes, for example a fully connected layer whose
             weights fit one image size only.
         """
-        new = tuple(int(d) for d in shape)
-        if new == self.input_shape:
-            return self
-        inputs = {blob: (new[0], *old[1:]) for blob, old in self.inputs.items()}
-        inputs[self.input] = new
-        return self.with_layers(self.layers, inputs=inputs)
+        batch = self.input_shape[:1]
+        others = {blob: (*shape[:1], *old[1:]) for blob, old in self.inputs.items() if old[:1] == batch}
+        return self.with_input_shapes({**others, self.input: shape})
+
+    def with_input_shapes(self, shapes: Mapping[str, Sequence[int]]) -> Network:
+        """The same network for other shapes of some of its inputs.
+
+        Parameters
+        ----------
+        shapes
+            New shapes by input blob; inputs that are not named keep theirs.
+
+        Raises
+        ------
+        ModelError
+            If there is no such input, or a layer does not accept the new shapes.
+        """
+        for blob in shapes:
+            if blob not in self.inputs:
+                raise ModelError(f"{self.name} has no input '{blob}'; its inputs are {', '.join(self.inputs)}")
+        new = {**self.inputs, **{blob: tuple(int(d) for d in shape) for blob, shape in shapes.items()}}
+        return self if new == self.inputs else self.with_layers(self.layers, inputs=new)
 
     def with_batch(self, n: int) -> Network:
         """The same network for batches of `n` images."""

@@ -62,11 +62,22 @@ class Ledger:
 
     def __init__(self, layer: Layer, rule: Rule) -> None:
         self.layer, self.rule = layer, rule
-        self.terms: list[tuple[np.ndarray, np.ndarray, np.ndarray | None, float, float]] = []
+        self.terms: list[tuple[np.ndarray, np.ndarray, np.ndarray | None, float, float, np.ndarray | None]] = []
 
-    def add(self, z: np.ndarray, s: np.ndarray, bias: np.ndarray | None, factor: float, epsilon: float) -> None:
-        """One denominator: z and s = factor R / z of one shape, and the bias in z broadcast to it."""
-        self.terms.append((z, s, bias, factor, epsilon))
+    def add(
+        self,
+        z: np.ndarray,
+        s: np.ndarray,
+        bias: np.ndarray | None,
+        factor: float,
+        epsilon: float,
+        relevance: np.ndarray | None = None,
+    ) -> None:
+        """One denominator: z and s = factor R / z of one shape, and the bias in z broadcast to it.
+
+        `relevance` is R, where that is not the relevance of the layer's output.
+        """
+        self.terms.append((z, s, bias, factor, epsilon, relevance))
 
 
 class RelevancePlan:
@@ -80,6 +91,11 @@ class RelevancePlan:
         Rules and start.
     bounds
         Lowest and highest possible input (C, H, W), for rules that need them.
+
+    Attributes
+    ----------
+    input_relevances
+        Relevance of each input blob after a run.
     """
 
     def __init__(
@@ -98,6 +114,7 @@ class RelevancePlan:
         self.added: dict[str, list[np.ndarray]] = {}  # what a blob's other readers add to the first one's buffer
         self._late: list[tuple[np.ndarray, np.ndarray]] = []
         self.nonnegative = nonnegative_blobs(self.network)
+        self.dependent = self._dependent_blobs()
         self.path = self._layers_below(settings.start)
         self._readers = dict.fromkeys(self.network.shapes, 0)
         for layer in self.path:
@@ -105,20 +122,28 @@ class RelevancePlan:
                 self._readers[blob] += 1
         for layer in reversed(self.path):
             self._append(layer)
-        if self.network.input not in self.relevance:
+        if not any(blob in self.relevance for blob in self.network.inputs):
             raise ModelError(f"blob '{settings.start}' does not depend on the input of {self.network.name}")
+        self.input_relevances = {  # where nothing arrives it is 0
+            blob: self.relevance[blob] if blob in self.relevance else np.zeros(shape, self.dtype)
+            for blob, shape in self.network.inputs.items()
+        }
+
+    def _dependent_blobs(self) -> set[str]:
+        """The inputs and all blobs whose values come from them; others are constant or only chosen by them."""
+        dependent = set(self.network.inputs)
+        for layer in self.network.layers:
+            if any(blob in dependent for blob in layer.params.carriers(layer.inputs)):
+                dependent.update(layer.outputs)
+        return dependent
 
     def _layers_below(self, start: str) -> list[Layer]:
-        """Layers between the input and the start that depend on the input and lead to the start."""
-        depends = {self.network.input}
-        for layer in self.network.layers:
-            if any(blob in depends for blob in layer.params.carriers(layer.inputs)):
-                depends.update(layer.outputs)
+        """Layers between the inputs and the start that depend on an input and lead to the start."""
         needed = {start}
         path = []
         for layer in reversed(self.network.layers):
             carriers = layer.params.carriers(layer.inputs)
-            if any(blob in needed for blob in layer.outputs) and any(blob in depends for blob in carriers):
+            if any(blob in needed for blob in layer.outputs) and any(blob in self.dependent for blob in carriers):
                 needed.update(carriers)
                 path.append(layer)
         return path[::-1]
@@ -192,11 +217,6 @@ class RelevancePlan:
         """Send relevance back from the start blob; the forward values must be there."""
         np.copyto(self.relevance[self.settings.start], start)
         self.program.run()
-
-    @property
-    def input_relevance(self) -> np.ndarray:
-        """Relevance of the network's input after a run, (N, C, H, W)."""
-        return self.relevance[self.network.input]
 
 
 def constant(value: Any, shape: Shape, dtype: Any) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""One input, run once and explained as often as wanted: targets and rules share the forward pass."""
+"""Inputs, run once and explained as often as wanted: targets and rules share the forward pass."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 from caffe2lrp.composites import Composite
 from caffe2lrp.engine.backward import LRNRule, RelevancePlan, Settings
 from caffe2lrp.engine.folding import fold_affine_layers
+from caffe2lrp.engine.inputs import shapes_of
 from caffe2lrp.engine.plan import ForwardPlan, cached, forward_plan
 from caffe2lrp.errors import OptionError
 from caffe2lrp.explanation import Explanation, Target, target_lists
@@ -23,7 +24,7 @@ Bounds = tuple[np.ndarray, np.ndarray]
 
 
 class Session:
-    """An input (N, C, H, W) that is to be explained, once or more often.
+    """Inputs of a network that are to be explained, once or more often.
 
     The forward pass runs when it is first needed, and again only if another session has used the plan's
     buffers in between.
@@ -33,16 +34,18 @@ class Session:
     network
         The network.
     x
-        Input, (N, C, H, W), float32 or float64.
+        Input, (N, C, H, W), float32 or float64, or one array for each input blob (`caffe2lrp.engine.as_inputs`).
     fold
         Merge affine layers into the linear layers before them (`caffe2lrp.engine.folding`).
     """
 
-    def __init__(self, network: Network, x: np.ndarray, *, fold: bool = True) -> None:
+    def __init__(self, network: Network, x: np.ndarray | Mapping[str, np.ndarray], *, fold: bool = True) -> None:
         self.network: Network = cached(network, ("folded",), lambda: fold_affine_layers(network)) if fold else network
         self.preprocessing = network.preprocessing  # it may have changed since the network was merged
-        self.x = x.copy()
-        self._plan: ForwardPlan = forward_plan(self.network, x.shape, x.dtype, None)
+        given = x if isinstance(x, Mapping) else {network.input: x}
+        self.inputs = {blob: array.copy() for blob, array in given.items()}
+        self.x = self.inputs[network.input]
+        self._plan: ForwardPlan = forward_plan(self.network, shapes_of(self.inputs), self.x.dtype, None)
 
     @contextmanager
     def values(self) -> Iterator[dict[str, np.ndarray]]:
@@ -50,7 +53,7 @@ class Session:
         with self._plan.lock:
             if self._plan.holder is not self:
                 self._plan.holder = None
-                self._plan.compute(self.x)
+                self._plan.compute(self.inputs)
                 self._plan.holder = self
             yield self._plan.values
 
@@ -82,8 +85,10 @@ class Session:
             for n, classes in enumerate(targets):
                 begin[n, classes] = outputs[n, classes] if start == "score" else 1
             backward.run(begin.reshape(values[blob].shape))
+            relevances = {name: array.copy() for name, array in backward.input_relevances.items()}
             return Explanation(
-                relevance=backward.input_relevance.copy(),
+                relevance=relevances[self.network.input],
+                relevances=relevances,
                 score=begin.sum(axis=1),
                 target=targets,
                 outputs=outputs,

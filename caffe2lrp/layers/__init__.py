@@ -14,10 +14,12 @@ from caffe2lrp.layers import (  # noqa: F401  (importing registers the types)
     lrn,
     mvn,
     pooling,
+    recurrent,
     reduction,
     reshape,
     selection,
     softmax,
+    source,
     tile,
 )
 from caffe2lrp.layers.base import REGISTRY, LayerParams, Shape, ShapeError, register

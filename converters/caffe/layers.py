@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
+from caffe2lrp.converters.caffe.constants import dummy_shape
 from caffe2lrp.converters.caffe.message import Message, new
 from caffe2lrp.converters.caffe.schema import SCHEMAS
 from caffe2lrp.layers import REGISTRY, LayerParams
@@ -23,8 +24,10 @@ from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.layers.join import Concat, Slice
 from caffe2lrp.layers.lrn import LRN
 from caffe2lrp.layers.pooling import Pooling
+from caffe2lrp.layers.recurrent import LSTM, RNN, Recurrent
 from caffe2lrp.layers.reduction import Reduction
 from caffe2lrp.layers.reshape import Reshape
+from caffe2lrp.layers.source import DummyData, Parameter
 from caffe2lrp.layers.tile import Tile
 
 Note = Callable[[str], None]
@@ -292,6 +295,59 @@ def _read_inner_product(layer: Message, note: Note) -> LayerParams:
 @writes("InnerProduct", "inner_product_param")
 def _write_inner_product(params: InnerProduct) -> Message:
     return new("InnerProductParameter", num_output=params.num_output, bias_term=params.bias, axis=params.axis)
+
+
+@reads("LSTM")
+def _read_lstm(layer: Message, note: Note) -> LayerParams:
+    return LSTM(*_recurrent(layer))
+
+
+@reads("RNN")
+def _read_rnn(layer: Message, note: Note) -> LayerParams:
+    return RNN(*_recurrent(layer))
+
+
+def _recurrent(layer: Message) -> tuple[int, bool]:
+    param = layer.get("recurrent_param")
+    if param.get("num_output") <= 0:
+        raise ParameterError("num_output is missing or 0")
+    return param.get("num_output"), param.get("expose_hidden")
+
+
+@writes("LSTM", "recurrent_param")
+@writes("RNN", "recurrent_param")
+def _write_recurrent(params: Recurrent) -> Message:
+    return new("RecurrentParameter", num_output=params.num_output, expose_hidden=params.expose_hidden)
+
+
+@reads("Parameter")
+def _read_parameter(layer: Message, note: Note) -> LayerParams:
+    return Parameter(_constant_shape(tuple(layer.get("parameter_param").get("shape").all("dim"))))
+
+
+@writes("Parameter", "parameter_param")
+def _write_parameter(params: Parameter) -> Message:
+    return new("ParameterParameter", shape=new("BlobShape", dim=params.shape))
+
+
+@reads("DummyData")
+def _read_dummy_data(layer: Message, note: Note) -> LayerParams:
+    (filler,) = layer.get("dummy_data_param").all("data_filler")  # the graph gives each top a layer of its own
+    return DummyData(_constant_shape(dummy_shape(layer, 0)), filler.get("value"))
+
+
+@writes("DummyData", "dummy_data_param")
+def _write_dummy_data(params: DummyData) -> Message:
+    filler = new("FillerParameter", value=params.value) if params.value else None
+    return new("DummyDataParameter", shape=new("BlobShape", dim=params.shape), data_filler=filler)
+
+
+def _constant_shape(shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    if shape is None:
+        raise ParameterError("has no shape")
+    if min(shape, default=1) < 1:
+        raise ParameterError(f"has the impossible shape {shape}")
+    return shape
 
 
 @reads("LRN")

@@ -12,8 +12,10 @@ from caffe2lrp.engine.layers import (  # noqa: F401
     lrn,
     mvn,
     pooling,
+    recurrent,
     reduction,
     selection,
     softmax,
+    source,
     tile,
 )
