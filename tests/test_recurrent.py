@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import caffe2lrp
 from caffe2lrp import Network, composites
 from caffe2lrp.composites import first_linear_layers
+from caffe2lrp.converters.onnx import build_model
 from caffe2lrp.errors import ModelError, OptionError
 from caffe2lrp.ir import Layer, with_weights
 from caffe2lrp.layers import activation, affine, eltwise, join, reshape, source
@@ -266,6 +268,39 @@ def test_constants_keep_relevance_like_a_bias() -> None:
     assert entry.below == pytest.approx(10)
     assert entry.bias == pytest.approx(2 + learned)
     assert entry.other == pytest.approx(0, abs=1e-9)
+
+
+# -- ONNX -------------------------------------------------------------------------------------------------------
+
+
+def in_onnxruntime(model: bytes, x: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    single = {blob: value.astype(np.float32) for blob, value in x.items()}
+    return dict(zip(names, session.run(names, single), strict=True))
+
+
+@KINDS
+@EXPOSED
+@STATIC
+def test_as_onnx_for_any_number_of_steps(kind: type[Recurrent], exposed: bool, static: bool) -> None:
+    network = one_layer(kind, static, exposed)
+    model = build_model(network).to_bytes()
+    for steps in (1, T, T + 3):
+        x = some_inputs(network.with_input_shapes({"x": (steps, N, K), "cont": (steps, N)}))
+        found, expected = in_onnxruntime(model, x), network.forward(x)
+        assert set(found) == set(expected)
+        for blob, value in found.items():
+            assert_close(value, expected[blob], 2e-5, blob)
+
+
+@KINDS
+def test_a_network_as_onnx(kind: type[Recurrent]) -> None:
+    network = captions(kind)
+    x = some_inputs(network)
+    for half, tolerance in ((False, 2e-5), (True, 5e-3)):
+        found = in_onnxruntime(build_model(network, fp16=half).to_bytes(), x)
+        assert_close(found["y"], network.forward(x)["y"], tolerance)
 
 
 # -- rules and errors -------------------------------------------------------------------------------------------

@@ -10,9 +10,11 @@ from caffe2lrp.converters.onnx.layers import (  # noqa: F401
     lrn,
     mvn,
     pooling,
+    recurrent,
     reduction,
     reshape,
     selection,
     softmax,
+    source,
     tile,
 )
