@@ -135,8 +135,8 @@ def random_input(network: Network, seed: int = 0, ties: bool = False) -> np.ndar
     rng = np.random.default_rng(seed + 1000)
     shape = network.input_shape
     for layer in network.consumers[network.input]:
-        if isinstance(layer.params, embed.Embed):
-            return rng.integers(0, layer.params.input_dim, shape).astype(np.float64)
+        for count in layer.params.indices([network.shapes[blob] for blob in layer.inputs]).values():
+            return rng.integers(0, count, shape).astype(np.float64)
     return rng.integers(-2, 3, shape).astype(np.float64) if ties else single(rng.normal(0, 1, shape))
 
 

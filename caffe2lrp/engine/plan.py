@@ -82,13 +82,13 @@ class ForwardPlan:
         self._watched.append((flag, problem))
         return flag
 
-    def watch_indices(self, layer: Layer, index: np.ndarray, size: int) -> np.ndarray:
-        """A flag for values that have to be whole numbers from 0 to size - 1."""
+    def watch_indices(self, layer: Layer) -> np.ndarray:
+        """A flag for the input of a layer that holds indices."""
+        inputs = self.inputs(layer)
+        ((position, count),) = layer.params.indices([x.shape for x in inputs]).items()
+        values, blob = inputs[position].reshape(-1), layer.inputs[position]
         return self.watch(
-            lambda n: (
-                f"{layer}: value {n} of '{layer.inputs[-1]}' is {index.reshape(-1)[n]:g}, but has to be a whole "
-                f"number from 0 to {size - 1}"
-            )
+            lambda n: f"{layer}: value {n} of '{blob}' is {values[n]:g} and no whole number from 0 to {count - 1}"
         )
 
     def run(self, inputs: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -19,7 +19,7 @@ def _rows(x: np.ndarray) -> np.ndarray:
 @forward(BatchReindex)
 def _batch_reindex(plan: ForwardPlan, layer: Layer) -> None:
     (x, index), y = plan.inputs(layer), plan.output(layer)
-    bad = plan.watch_indices(layer, index, len(x))
+    bad = plan.watch_indices(layer)
     plan.program.add(kernels.look_up, _rows(x), index, _rows(y), bad, label=layer.name)
 
 
