@@ -271,6 +271,9 @@ def with_weights(layer: Layer, weights: Mapping[str, np.ndarray]) -> Layer:
     return replace(layer, weights=frozen)
 
 
+_MOST = 2**48  # values of a blob; no machine's addresses reach further
+
+
 def _infer_shapes(inputs: Mapping[str, Shape], layers: Sequence[Layer]) -> dict[str, Shape]:
     shapes = dict(inputs)
     for blob, shape in inputs.items():
@@ -295,6 +298,10 @@ def _infer_shapes(inputs: Mapping[str, Shape], layers: Sequence[Layer]) -> dict[
             if any(d <= 0 for d in shape):
                 raise ModelError(
                     f"{layer}: its output '{blob}' would have the shape {shape}; the input {bottoms} is too small"
+                )
+            if math.prod(shape) > _MOST:
+                raise ModelError(
+                    f"{layer}: its output '{blob}' would have the shape {shape}, which no computer can hold"
                 )
             shapes[blob] = shape
     return shapes

@@ -27,6 +27,7 @@ from caffe2lrp.layers.pooling import Pooling
 from caffe2lrp.layers.recurrent import LSTM, RNN, Recurrent
 from caffe2lrp.layers.reduction import Reduction
 from caffe2lrp.layers.reshape import Reshape
+from caffe2lrp.layers.selection import Filter
 from caffe2lrp.layers.source import DummyData, Parameter
 from caffe2lrp.layers.tile import Tile
 
@@ -122,7 +123,8 @@ def read_params(layer: Message, kind: str, note: Note) -> LayerParams:
         try:
             return _READERS[kind](layer, note)
         except ParameterError as error:
-            raise ParameterError(f"{_WRITERS[kind][0]}: {error}") from None
+            name = _WRITERS[kind][0] if kind in _WRITERS else _PLAIN[kind][0]
+            raise ParameterError(f"{name}: {error}") from None
     param, attributes = _PLAIN[kind]
     values = layer.get(param) if param else None
     return REGISTRY[kind](**{name: values.get(source) for name, source in attributes.items()} if values else {})
@@ -456,6 +458,12 @@ def _read_argmax(layer: Message, note: Note) -> LayerParams:
 @writes("ArgMax", "argmax_param")
 def _write_argmax(params: ArgMax) -> Message:
     return new("ArgMaxParameter", out_max_val=params.out_max_val, top_k=params.top_k, axis=params.axis)
+
+
+@reads("Filter")
+def _read_filter(layer: Message, note: Note) -> LayerParams:
+    note("has the output sizes of a selector that chooses all images; when the network runs, another one is an error")
+    return Filter()
 
 
 @reads("Tile")
