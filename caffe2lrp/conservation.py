@@ -83,7 +83,7 @@ def account_of(plan: RelevancePlan) -> Account:
         bias = epsilon = dropped = 0.0
         ledger = plan.ledgers.get(layer.name)
         if ledger is not None:
-            bias, epsilon, dropped = _kept(ledger, plan.relevance[layer.outputs[0]])
+            bias, epsilon, dropped = _kept(ledger)
         given = [(blob in plan.dependent, _given(plan, blob, buffer)) for blob, buffer in plan.sent[layer.name]]
         entries.append(
             Entry(
@@ -111,16 +111,15 @@ def _sum(arrays: Any) -> float:
     return float(sum(array.sum(dtype=np.float64) for array in arrays))
 
 
-def _kept(ledger: Ledger, relevance: np.ndarray) -> tuple[float, float, float]:
+def _kept(ledger: Ledger) -> tuple[float, float, float]:
     bias = epsilon = dropped = 0.0
-    for z, s, b, factor, eps, divided in ledger.terms:
-        s64 = s.astype(np.float64)
-        if b is not None:
-            bias += float((s64 * b).sum())
-        if eps:
-            epsilon += float((s64 * np.where(z < 0, -eps, eps)).sum())
-        gone = (relevance if divided is None else divided).reshape(s.shape)[
-            (s == 0) & (z + np.where(z < 0, -eps, eps) == 0)
-        ]
-        dropped += factor * float(gone.sum(dtype=np.float64))
+    for term in ledger.terms:
+        s = term.s.astype(np.float64)
+        if term.bias is not None:
+            bias += float((s * term.bias).sum())
+        stabiliser = np.where(term.z < 0, -term.epsilon, term.epsilon)
+        if term.epsilon:
+            epsilon += float((s * stabiliser).sum())
+        gone = term.r[(s == 0) & (term.z + stabiliser == 0)]
+        dropped += term.factor * float(gone.sum(dtype=np.float64))
     return bias, epsilon, dropped

@@ -143,10 +143,9 @@ def explain(network: Network, x: Any, target: Target = None, *, imagemean: Any =
     ModelError
         Where the Toolbox has no relevance for a layer.
     """
-    from caffe2lrp.engine import as_inputs
     from caffe2lrp.engine.session import Session
 
-    return run(Session(network, as_inputs(network, x), fold=False), target, imagemean=imagemean, **options)
+    return run(Session(network, x, fold=False), target, imagemean=imagemean, **options)
 
 
 def run(session: Any, target: Target = None, *, imagemean: Any = None, **options: Any) -> Explanation:

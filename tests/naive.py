@@ -994,6 +994,17 @@ def zplus_rule(x: Array, W: Array, b: Array, R: Array) -> Array:
     return divide(R, z_plus.sum(axis=1) + positive(b)) @ z_plus
 
 
+def excitation_rule(x: Array, W: Array, b: Array, R: Array) -> Array:
+    """R_i = sum_j z_ji+ / (sum z_j+) R_j: z+ without bias (Zhang et al. 2016, excitation backprop)."""
+    z_plus = positive(W * x)
+    return divide(R, z_plus.sum(axis=1)) @ z_plus
+
+
+def z_rule(x: Array, W: Array, b: Array, R: Array) -> Array:
+    """R_i = sum_j x_i w_ji / z_j R_j (PLOS ONE, eq. 56)."""
+    return (W * x).T @ divide(R, W @ x + b)
+
+
 def gamma_rule(x: Array, W: Array, b: Array, R: Array, gamma: float = 0.25) -> Array:
     """R_i = sum_j x_i (w_ji + gamma w_ji+) / (sum_i x_i (w_ji + gamma w_ji+) + b_j + gamma b_j+) R_j (overview).
 
@@ -1006,13 +1017,12 @@ def gamma_rule(x: Array, W: Array, b: Array, R: Array, gamma: float = 0.25) -> A
 def generalized_gamma_rule(x: Array, W: Array, b: Array, R: Array, gamma: float = 0.25) -> Array:
     """Gamma rule for inputs of any sign (Andeol et al. 2021; zennit's Gamma).
 
-    z_ji = w_ji x_i. Where z_j > 0 the terms are z_ji + gamma z_ji+, where z_j < 0 they are z_ji + gamma z_ji-; the
-    bias is treated alike and takes part in the denominator; where z_j = 0 the term is dropped. For x >= 0 and
-    z_j > 0 this is `gamma_rule`.
+    z_ji = w_ji x_i. Where z_j >= 0 the terms are z_ji + gamma z_ji+, where z_j < 0 they are z_ji + gamma z_ji-; the
+    bias is treated alike and takes part in the denominator. For x >= 0 and z_j >= 0 this is `gamma_rule`.
     """
     z, terms = W @ x + b, W * x
     up, down = terms + gamma * positive(terms), terms + gamma * negative(terms)
-    s_up = np.where(z > 0, divide(R, up.sum(axis=1) + b + gamma * positive(b)), 0.0)
+    s_up = np.where(z >= 0, divide(R, up.sum(axis=1) + b + gamma * positive(b)), 0.0)
     s_down = np.where(z < 0, divide(R, down.sum(axis=1) + b + gamma * negative(b)), 0.0)
     return s_up @ up + s_down @ down
 
@@ -1052,8 +1062,10 @@ def pass_rule(x: Array, W: Array, b: Array, R: Array) -> Array:
 
 RULES: dict[str, Callable[..., Array]] = {
     "epsilon": epsilon_rule,
+    "z": z_rule,
     "alphabeta": alphabeta_rule,
     "zplus": zplus_rule,
+    "excitation": excitation_rule,
     "gamma": gamma_rule,
     "generalized_gamma": generalized_gamma_rule,
     "zbox": zbox_rule,

@@ -10,7 +10,6 @@ import pytest
 
 import caffe2lrp
 from caffe2lrp import Network
-from caffe2lrp.engine import as_input
 from caffe2lrp.errors import ModelError, OptionError
 from caffe2lrp.layers import activation, dropout, eltwise, join, pooling
 from caffe2lrp.layers.convolution import Convolution
@@ -99,7 +98,6 @@ def test_one_input_may_be_given_by_name() -> None:
     network = build({"data": (2, 3)}, ("relu", activation.ReLU(), ["data"], ["y"]))
     x = np.array([[-1.0, 2.0, 3.0]])
     np.testing.assert_array_equal(network.forward({"data": x})["y"], network.forward(x)["y"])
-    np.testing.assert_array_equal(as_input(network, {"data": x}), x)
 
 
 # -- explaining -------------------------------------------------------------------------------------------------
@@ -143,6 +141,23 @@ def test_a_blob_that_the_first_input_does_not_reach(network: Network) -> None:
     e = caffe2lrp.explain(network, some_inputs(), 4, layer="z")
     np.testing.assert_array_equal(e.relevance, np.zeros(SHAPES["image"]))
     np.testing.assert_array_equal(e.relevances["unused by y"], some_inputs()["unused by y"])
+
+
+def test_baselines_of_every_input(network: Network) -> None:
+    x = some_inputs()
+    options: dict[str, Any] = {"layer": "y", "target": [1, 2]}
+    gradient = caffe2lrp.explain(network, x, composite="gradient", **options).relevances
+    times = caffe2lrp.explain(network, x, composite="gradient_x_input", **options)
+    for blob, value in x.items():
+        assert_close(times.relevances[blob], gradient[blob] * value, 1e-12)
+    assert times.relevance is times.relevances["image"]
+    norms = caffe2lrp.explain(network, x, composite="sensitivity", **options).relevances
+    for blob, value in gradient.items():
+        assert_close(norms[blob].sum(axis=1), np.sqrt((value**2).sum(axis=1)), 1e-12)
+    with pytest.raises(
+        ModelError, match=r"smoothgrad.* is an average over variations of an input, but small has several"
+    ):
+        caffe2lrp.explain(network, x, composite="smoothgrad", **options)
 
 
 def test_several_outputs_need_a_layer(network: Network) -> None:
@@ -250,5 +265,3 @@ def test_several_inputs_cannot_be_one_array(network: Network, run: Callable[...,
         OptionError, match=r"several inputs, image .*: give a dict of arrays, \{'image': \.\.\., 'facts'"
     ):
         run(network, np.zeros((1, 3)))
-    with pytest.raises(ModelError, match=r"several inputs, image \(2, 3, 7, 5\), .* only one can be given"):
-        as_input(network, some_inputs())

@@ -10,7 +10,6 @@ import pytest
 
 import caffe2lrp
 from caffe2lrp import Network, composites
-from caffe2lrp.composites import first_linear_layers
 from caffe2lrp.converters.onnx import build_model
 from caffe2lrp.errors import ModelError, OptionError
 from caffe2lrp.ir import Layer, with_weights
@@ -270,6 +269,30 @@ def test_constants_keep_relevance_like_a_bias() -> None:
     assert entry.other == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_constant_factors_get_nothing(first: bool, bias: bool) -> None:
+    blobs = ["p", "data"] if first else ["data", "p"]
+    scaled = build(
+        {"data": (3, 4)},
+        ("learned", source.Parameter((3, 4)), [], ["p"]),
+        ("product", affine.Scale(axis=0, bias=bias), blobs, ["y"]),
+    )
+    multiplied = build(
+        {"data": (3, 4)},
+        ("learned", source.Parameter((3, 4)), [], ["p"]),
+        ("product", eltwise.Eltwise("PROD"), [*blobs, "data"], ["y"]),
+    )
+    x = single(np.random.default_rng(0).normal(0, 1, (3, 4)))
+    targets = [[0], [1, 2], []]
+    start = np.array([[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]], np.float64)
+    product = x * scaled.layer("learned").weights["value"]
+    total = product + scaled.layer("product").weights["bias"] if bias else product
+    e = caffe2lrp.explain(scaled, x, targets, start="one")
+    assert_close(e.relevance, start * product / total, 1e-10)
+    assert_close(caffe2lrp.explain(multiplied, x, targets, start="one").relevance, start, 1e-12)
+
+
 # -- ONNX -------------------------------------------------------------------------------------------------------
 
 
@@ -314,7 +337,8 @@ def test_recurrent_layers_have_the_rule_of_dense_layers_and_are_never_first() ->
         ("layer", LSTM(D), ["x", "cont"], ["h"]),
         ("fc", InnerProduct(5, axis=2), ["h"], ["y"]),
     )
-    assert "fc" not in first_linear_layers(behind)
+    rules = composites.find("epsilon_plus_flat").assign(behind)
+    assert {name: rule.name for name, rule in rules.items()} == dict.fromkeys(("layer", "fc"), "epsilon 1e-06")
 
 
 @KINDS

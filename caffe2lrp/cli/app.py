@@ -76,6 +76,7 @@ def options(
 
 
 app.command("explain", epilog=commands.EXPLAIN_EXAMPLES)(commands.explain)
+app.command("rules", epilog=commands.RULES_EXAMPLES)(commands.rules)
 app.command("predict", epilog=commands.PREDICT_EXAMPLES)(commands.predict)
 app.command("inspect", epilog=commands.INSPECT_EXAMPLES)(commands.inspect)
 app.command("convert", epilog=commands.CONVERT_EXAMPLES)(commands.convert)

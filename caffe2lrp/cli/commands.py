@@ -32,6 +32,9 @@ caffe2lrp explain photos/ --model bvlc_googlenet --target top3 --out maps
 caffe2lrp explain cat.jpg --prototxt deploy.prototxt --weights net.caffemodel --labels synset_words.txt \
 --target "Siamese cat" --rule alphabeta --beta 1
 
+caffe2lrp explain photos/ --model bvlc_googlenet --rule epsilon:epsilon=1 --rule alphabeta:beta=0 \
+--composite epsilon_plus
+
 caffe2lrp explain cat.jpg --model bvlc_googlenet --json | jq '.images[].explanations[].files'
 """
 PREDICT_EXAMPLES = """Examples:
@@ -41,6 +44,12 @@ caffe2lrp predict seven.png
 caffe2lrp predict 'photos/*.jpg' --model bvlc_googlenet --top 3
 
 caffe2lrp predict face.png --prototxt det1.prototxt --weights det1.caffemodel --mean 127.5 --scale 1/128 --json
+"""
+RULES_EXAMPLES = """Examples:
+
+caffe2lrp rules
+
+caffe2lrp rules gamma epsilon_gamma_box
 """
 INSPECT_EXAMPLES = """Examples:
 
@@ -160,28 +169,33 @@ def explain(
         ),
     ] = None,
     rule: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            metavar="NAME",
+            metavar="NAME[:P=X,..]",
             rich_help_panel=RULES,
-            help="One rule for all layers: epsilon, alphabeta, zplus, gamma, wsquare, flat, zbox.",
+            help="One rule for all layers: epsilon, z, alphabeta, zplus, excitation, gamma, generalized_gamma, "
+            "wsquare, flat, zbox, norm, pass; with parameters such as alphabeta:beta=2. May be repeated. "
+            "'caffe2lrp rules' tells which to choose.",
         ),
     ] = None,
     composite: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            metavar="NAME",
+            metavar="NAME[:P=X,..]|FILE",
             rich_help_panel=RULES,
             help="Rules by layer: epsilon_alpha2_beta1 (the default), epsilon_alpha2_beta1_flat, epsilon_plus, "
-            "epsilon_plus_flat, epsilon_gamma_box, alphabeta, epsilon; baselines: gradient, deconvolution, "
-            "guided_backprop.",
+            "epsilon_plus_flat, epsilon_gamma_box, alphabeta, epsilon, excitation_backprop, deep_taylor, toolbox_100, "
+            "toolbox_102, toolbox_104; baselines: gradient, gradient_x_input, sensitivity, deconvolution, "
+            "guided_backprop, smoothgrad, integrated_gradients; or a TOML file. May be repeated.",
         ),
     ] = None,
-    beta: Annotated[float | None, typer.Option(rich_help_panel=RULES, help="Of alphabeta; alpha is 1 + beta.")] = None,
-    epsilon: Annotated[
-        float | None, typer.Option(rich_help_panel=RULES, help="Stabiliser of epsilon, gamma and zbox.")
+    beta: Annotated[
+        float | None, typer.Option(rich_help_panel=RULES, help="Of all rules that take it; alpha is 1 + beta.")
     ] = None,
-    gamma: Annotated[float | None, typer.Option(rich_help_panel=RULES, help="Of gamma.")] = None,
+    epsilon: Annotated[
+        float | None, typer.Option(rich_help_panel=RULES, help="Stabiliser, of all rules that take it.")
+    ] = None,
+    gamma: Annotated[float | None, typer.Option(rich_help_panel=RULES, help="Of all rules that take it.")] = None,
     lrn: Annotated[
         LRNRule, typer.Option(rich_help_panel=RULES, help="How relevance passes LRN layers.")
     ] = LRNRule.TAYLOR,
@@ -192,8 +206,12 @@ def explain(
         ),
     ] = None,
     start: Annotated[
-        Start, typer.Option(rich_help_panel=RULES, help="Start with the class score, or with 1.")
-    ] = Start.SCORE,
+        Start | None,
+        typer.Option(
+            rich_help_panel=RULES,
+            help="Start with the class score (relevance, if nothing is given) or with 1 (gradients).",
+        ),
+    ] = None,
     mean: Mean = None,
     channels: ChannelOrder = None,
     scale: Scale = None,
@@ -226,19 +244,39 @@ def explain(
 
     For each picture NAME and class INDEX, NAME.INDEX.heatmap.png, NAME.INDEX.overlay.png and the relevance itself,
     NAME.INDEX.npy (channels, height, width), are written, and a sheet of all side by side: NAME.INDEX.sheet.png, or
-    for several classes one sheet, such as NAME.top3.sheet.png.
+    for several classes one sheet, such as NAME.top3.sheet.png. With several rules, the rule follows the class in the
+    names, NAME.INDEX.RULE.npy, and a montage of all pictures and rules, montage.png, is written.
     """
+    if images == ["rules"] and not Path("rules").exists():
+        rules()
+        return
+
     from caffe2lrp.cli.explain import run
 
     given = {"beta": beta, "epsilon": epsilon, "gamma": gamma}
     run(
         images,
         ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize),
-        RuleOptions(rule, composite, {k: v for k, v in given.items() if v is not None}, lrn, layer, start),
+        RuleOptions(rule or (), composite or (), {k: v for k, v in given.items() if v is not None}, lrn, layer, start),
         ExplainOptions(target or (), out, cmap, account, as_json),
         dtype,
         threads,
     )
+
+
+def rules(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Only these, in full.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell which rules, composites and baselines there are, their formulas, and which to choose.
+
+    'caffe2lrp explain rules' does the same.
+    """
+    from caffe2lrp.cli.rules import run
+
+    run(names or (), as_json=as_json)
 
 
 def predict(

@@ -62,12 +62,12 @@ class ModelOptions:
 class RuleOptions:
     """How relevance is propagated, and where it starts."""
 
-    rule: str | None = None
-    composite: str | None = None
+    rules: Sequence[str] = ()
+    composites: Sequence[str] = ()
     parameters: Mapping[str, float] = field(default_factory=dict)
     lrn: LRNRule = LRNRule.TAYLOR
     layer: str | None = None
-    start: Start = Start.SCORE
+    start: Start | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from caffe2lrp.cli.images import Failure, Picture, find_pictures
 from caffe2lrp.cli.loading import open_network
 from caffe2lrp.cli.options import ModelOptions, Precision
 from caffe2lrp.cli.terminal import Bar, error
-from caffe2lrp.engine import as_input
 from caffe2lrp.engine.session import Session
 from caffe2lrp.errors import ImageError
 from caffe2lrp.ir import Network
@@ -78,7 +77,7 @@ def run_pictures(
 def _deal_with(picture: Picture, network: Network, precision: Precision, work: Work) -> dict[str, Any]:
     assert network.preprocessing is not None  # open_network sees to it
     prepared = network.preprocessing.prepare(picture.path, network.input_shape)
-    session = Session(network, as_input(network, prepared.blob.astype(np.dtype(precision.value), copy=False)))
+    session = Session(network, prepared.blob.astype(np.dtype(precision.value), copy=False))
     return {"image": str(picture.path), **work(picture, prepared, session)}
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from caffe2lrp.engine.inputs import as_input, as_inputs, shapes_of
+from caffe2lrp.engine.inputs import as_inputs, shapes_of
 from caffe2lrp.errors import OptionError
 from caffe2lrp.ir import Network
 
-__all__ = ["as_input", "as_inputs", "forward"]
+__all__ = ["as_inputs", "forward"]
 
 
 def forward(network: Network, x: Any, keep: str | Sequence[str] | None = None) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe2lrp.errors import ModelError, OptionError
+from caffe2lrp.errors import OptionError
 from caffe2lrp.ir import Network
 from caffe2lrp.layers.base import Shape
 from caffe2lrp.layers.recurrent import Recurrent
@@ -39,21 +39,6 @@ def as_inputs(network: Network, x: Any) -> dict[str, np.ndarray]:
     arrays = {blob: _numbers(network, blob, value) for blob, value in _by_blob(network, x).items()}
     dtype = np.float64 if arrays[network.input].dtype == np.float64 else np.float32
     return {blob: np.ascontiguousarray(array, dtype) for blob, array in arrays.items()}
-
-
-def as_input(network: Network, x: Any) -> np.ndarray:
-    """Check the input (N, C, H, W) of a network that has only one; see `as_inputs`.
-
-    Raises
-    ------
-    OptionError
-        As for `as_inputs`.
-    ModelError
-        If the network has several inputs.
-    """
-    if len(network.inputs) > 1:
-        raise ModelError(f"{network.name} has several inputs, {listed(network)}, where only one can be given")
-    return as_inputs(network, x)[network.input]
 
 
 def shapes_of(inputs: Mapping[str, np.ndarray]) -> dict[str, Shape]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -40,6 +41,8 @@ class ForwardPlan:
         self.lock = threading.Lock()
         self.holder: object = None  # whose inputs the values belong to
         self._watched: list[tuple[np.ndarray, Callable[[int], str]]] = []
+        self.runs = 0
+        self.derived: WeakValueDictionary[Any, Derived] = WeakValueDictionary()  # shared by relevance plans
         self._fused = {} if keep is None else _fusable(network, keep)
         import caffe2lrp.engine.layers  # noqa: F401  (fills the table of functions)
 
@@ -111,9 +114,21 @@ class ForwardPlan:
         for flag, _ in self._watched:
             flag[0] = 0
         self.program.run()
+        self.runs += 1
         for flag, problem in self._watched:
             if flag[0]:
                 raise ModelError(problem(int(flag[0]) - 1))
+
+
+class Derived:
+    """What rules compute from the values of a forward plan before any relevance arrives, such as denominators.
+
+    It is the same for all targets, and for all rules that differ in no more than how they weigh their terms.
+    """
+
+    def __init__(self, program: launch.Program, result: Any) -> None:
+        self.program, self.result = program, result
+        self.run = 0  # number of the forward run that it was computed from
 
 
 def _fusable(network: Network, keep: frozenset[str]) -> dict[str, Layer]:

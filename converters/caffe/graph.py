@@ -245,12 +245,12 @@ def _with_constants(nodes: list[Node]) -> list[Node]:
     return found
 
 
-def _dummy(node: Node, index: int, is_constant: bool) -> Node:
+def _dummy(node: Node, index: int, constant: bool) -> Node:
     """One top of a DummyData node as a node of its own."""
     value = node.outputs[index]
     name = node.name if len(node.outputs) == 1 else f"{node.name}_{value.blob}"
     message = dummy_layer(node.message, index)
-    value.writer = Node(name, node.type, [], [value], message, node.place, is_source=not is_constant)
+    value.writer = Node(name, node.type, [], [value], message, node.place, is_source=not constant)
     return value.writer
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from caffe2lrp import rules
-from caffe2lrp.engine.backward import Ledger, RelevancePlan
+from caffe2lrp.engine.backward import Ledger, RelevancePlan, Term
 from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, gradient, relevance
 from caffe2lrp.errors import ModelError
@@ -266,8 +266,9 @@ def _lstm_relevance(plan: RelevancePlan, layer: Layer) -> None:
         )  # fmt: skip
         back.transposed(w, s[t], back.product)
         back.times(back.product, run.conted[t], back.carried[0])
-    ledger.add(run.cells, q, None, 1.0, epsilon, r)
-    ledger.add(run.z[:, :, -size:], s, plan.forward.weight(layer, "bias")[-size:], 1.0, epsilon, r_g)
+    bias = plan.forward.weight(layer, "bias")[-size:]
+    ledger.terms.append(Term(r, run.cells, q, None, 1.0, epsilon))
+    ledger.terms.append(Term(r_g, run.z[:, :, -size:], s, bias, 1.0, epsilon))
     back.finish(s, weigh=True)
 
 
@@ -284,7 +285,7 @@ def _rnn_relevance(plan: RelevancePlan, layer: Layer) -> None:
         back.ratio(r[t], run.z[t], epsilon, s[t])
         back.transposed(w, s[t], back.product)
         back.times(back.product, run.conted[t], back.carried[0])
-    ledger.add(run.z, s, plan.forward.weight(layer, "bias"), 1.0, epsilon, r)
+    ledger.terms.append(Term(r, run.z, s, plan.forward.weight(layer, "bias"), 1.0, epsilon))
     back.finish(s, weigh=True)
 
 
@@ -296,7 +297,7 @@ def _output_relevance(back: _Back, ledger: Ledger, epsilon: float, r: np.ndarray
     rows = [a.reshape(-1, w.shape[0]) for a in (run.hidden, z)]
     plan.program.add(inner_product.inner_product, w, rows[0], bias, rows[1], False, label=f"{layer.name} back")
     back.ratio(back.arriving, z, epsilon, s)
-    ledger.add(z, s, bias, 1.0, epsilon)
+    ledger.terms.append(Term(back.arriving, z, s, bias, 1.0, epsilon))
     back.transposed(w, s, r)
     back.times(r, run.hidden, r)
 
