@@ -8,7 +8,7 @@ from caffe2lrp.engine.backward import RelevancePlan
 from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, relevance
 from caffe2lrp.ir import Layer
-from caffe2lrp.kernels import rows as kernels
+from caffe2lrp.kernels import selection as kernels
 from caffe2lrp.layers.selection import BatchReindex, Filter
 
 

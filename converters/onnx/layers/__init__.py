@@ -5,6 +5,7 @@ from caffe2lrp.converters.onnx.layers import (  # noqa: F401
     affine,
     argmax,
     convolution,
+    embed,
     inner_product,
     join,
     lrn,
