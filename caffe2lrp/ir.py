@@ -257,7 +257,9 @@ class Network:
         lines = [f"{self.name}: " + ", ".join(f"{blob} {shape}" for blob, shape in self.inputs.items())]
         for layer in self.layers:
             out = ", ".join(f"{blob} {self.shapes[blob]}" for blob in layer.outputs)
-            lines.append(f"  {layer.name} [{layer.params}] {', '.join(layer.inputs)} -> {out}")
+            lines.append(
+                " ".join(filter(None, [f"  {layer.name} [{layer.params}]", ", ".join(layer.inputs), f"-> {out}"]))
+            )
         return "\n".join(lines)
 
 

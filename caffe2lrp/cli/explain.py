@@ -13,7 +13,7 @@ from caffe2lrp.cli.drawing import draw, write_array, write_montage, write_pictur
 from caffe2lrp.cli.images import Picture
 from caffe2lrp.cli.options import ExplainOptions, ModelOptions, Precision, RuleOptions
 from caffe2lrp.cli.prediction import label, prediction, prediction_rows, probability
-from caffe2lrp.cli.running import run_pictures, values_of
+from caffe2lrp.cli.running import make_folder, run_pictures, values_of
 from caffe2lrp.cli.settings import read_settings, slug
 from caffe2lrp.cli.targets import Targets
 from caffe2lrp.cli.terminal import print_json, print_table
@@ -207,15 +207,8 @@ def _job(
     size = count(network.shapes[blob], 1)
     labels = network.labels if network.labels is not None and len(network.labels) == size else None
     targets = Targets(options.targets, size, labels)
-    _make_folder(options.out)
+    make_folder(options.out)
     return _Job(network, settings, rules, options, blob, size, targets, strips)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"cannot make the folder '{folder}': {error.strerror or error}") from None
 
 
 def _sums(account: Account) -> dict[str, float]:

@@ -36,6 +36,31 @@ class Start(StrEnum):
     ONE = "one"
 
 
+class Mode(StrEnum):
+    """Whose numbers the figures show."""
+
+    CLEAN = "clean"
+    TOOLBOX = "toolbox"
+
+
+class SheetName(StrEnum):
+    """What a figure compares."""
+
+    PARAMETERS = "parameters"
+    LRN = "lrn"
+    METHODS = "methods"
+
+
+class Operator(StrEnum):
+    """What regions are replaced by."""
+
+    UNIFORM = "uniform"
+    DIRICHLET = "dirichlet"
+    CONSTANT = "constant"
+    BLUR = "blur"
+    FLIP = "flip"
+
+
 class Precision(StrEnum):
     """Precision of all arithmetic."""
 

@@ -8,7 +8,8 @@ takes nothing itself: the signal takes all. The continuation indicators are such
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import activation, affine, eltwise, inner_product
 from caffe2lrp.kernels import recurrent as kernels
 from caffe2lrp.kernels import relevance as sharing
+from caffe2lrp.kernels.launch import Kernel
 from caffe2lrp.layers.recurrent import LSTM, RNN, Recurrent
 
 # -- forward ----------------------------------------------------------------------------------------------------
@@ -95,9 +97,7 @@ def _unroll(plan: ForwardPlan, layer: Layer, hidden: np.ndarray) -> Unrolled:
     inputs = plan.inputs(layer)
     steps, streams, size = hidden.shape
     w, bias = plan.weight(layer, "weight"), plan.weight(layer, "bias")
-    states = (
-        inputs[len(inputs) - p.states :] if p.expose_hidden else [np.zeros(hidden.shape[1:], plan.dtype)] * p.states
-    )
+    states = inputs[-p.states :] if p.expose_hidden else [np.zeros((streams, size), plan.dtype)] * p.states
     static = inputs[2].reshape(streams, -1) if p.has_static(len(inputs)) else None
     run = Unrolled(
         x=inputs[0].reshape(steps * streams, -1),
@@ -155,8 +155,8 @@ class _Back:
     plan: RelevancePlan
     layer: Layer
     run: Unrolled
-    carried: list[np.ndarray] = field(default_factory=list)
-    product: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    carried: list[np.ndarray]
+    product: np.ndarray
 
     @property
     def arriving(self) -> np.ndarray:
@@ -171,33 +171,28 @@ class _Back:
         """A new buffer of the shape of another one."""
         return self.plan.new(array.shape)
 
-    def scaled(self, source: np.ndarray, factor: float, target: np.ndarray) -> None:
-        self.plan.program.add(
-            eltwise.scaled, source.reshape(-1), factor, target.reshape(-1), label=f"{self.layer.name} back"
-        )
+    def call(self, kernel: Kernel, *arguments: Any) -> None:
+        """Append a kernel call to the program."""
+        self.plan.program.add(kernel, *arguments, label=f"{self.layer.name} back")
+
+    def copy(self, source: np.ndarray, target: np.ndarray) -> None:
+        self.call(eltwise.scaled, source.reshape(-1), 1.0, target.reshape(-1))
 
     def add(self, source: np.ndarray, target: np.ndarray) -> None:
-        self.plan.program.add(
-            eltwise.add_scaled, source.reshape(-1), 1.0, target.reshape(-1), label=f"{self.layer.name} back"
-        )
+        self.call(eltwise.add_scaled, source.reshape(-1), 1.0, target.reshape(-1))
 
     def times(self, a: np.ndarray, b: np.ndarray, target: np.ndarray) -> None:
-        arrays = (a.reshape(-1), b.reshape(-1), target.reshape(-1))
-        self.plan.program.add(eltwise.times, *arrays, label=f"{self.layer.name} back")
+        self.call(eltwise.times, a.reshape(-1), b.reshape(-1), target.reshape(-1))
 
     def ratio(self, r: np.ndarray, z: np.ndarray, epsilon: float, s: np.ndarray) -> None:
         """s = r / z, stabilised."""
-        self.plan.program.add(
-            sharing.ratio, r.reshape(1, -1), z.reshape(1, 1, -1), 0, 1.0, epsilon, sharing.SIGN, s.reshape(1, 1, -1),
-            label=f"{self.layer.name} back",
-        )  # fmt: skip
+        three_axes = [a.reshape(1, 1, -1) for a in (z, s)]
+        self.call(sharing.ratio, r.reshape(1, -1), three_axes[0], 0, 1.0, epsilon, sharing.SIGN, three_axes[1])
 
     def transposed(self, w: np.ndarray, s: np.ndarray, target: np.ndarray) -> None:
         """target = s W."""
         rows, columns = s.reshape(-1, w.shape[0]), target.reshape(-1, w.shape[1])
-        self.plan.program.add(
-            inner_product.transposed_part_product, w, 1.0, 0.0, 0.0, 0.0, rows, columns, label=f"{self.layer.name} back"
-        )
+        self.call(inner_product.transposed_part_product, w, 1.0, 0.0, 0.0, 0.0, rows, columns)
 
     def weight(self, name: str) -> np.ndarray:
         """The rows of a weight that relevance goes through: all of an RNN's, the new input's of an LSTM."""
@@ -210,13 +205,12 @@ class _Back:
         self._into(layer.inputs[0], "weight", s, run.x if weigh else None)
         if run.static is not None:
             total = self.plan.new(s.shape[1:])
-            flat = (s.reshape(1, len(s), -1), total.reshape(1, -1))
-            self.plan.program.add(sharing.sum_sources, *flat, label=f"{layer.name} back")
+            self.call(sharing.sum_sources, s.reshape(1, len(s), -1), total.reshape(1, -1))
             self._into(layer.inputs[2], "static_weight", total, run.static if weigh else None)
         assert isinstance(layer.params, Recurrent)
         if layer.params.expose_hidden:
             for blob, carried in zip(layer.inputs[-layer.params.states :], self.carried, strict=True):
-                self.scaled(carried, 1.0, self.plan.into(blob))
+                self.copy(carried, self.plan.into(blob))
 
     def _into(self, blob: str, weight: str, s: np.ndarray, value: np.ndarray | None) -> None:
         target = self.plan.into(blob)
@@ -233,9 +227,9 @@ def _begin(plan: RelevancePlan, layer: Layer) -> _Back:
     back = _Back(plan, layer, run, [plan.new(shape) for _ in range(layer.params.states)], plan.new(shape))
     for i, carried in enumerate(back.carried):
         if 1 + i < len(layer.outputs):
-            back.scaled(plan.relevance[layer.outputs[1 + i]], 1.0, carried)
+            back.copy(plan.relevance[layer.outputs[1 + i]], carried)
         else:
-            plan.program.add(eltwise.fill, carried.reshape(-1), 0.0, label=f"{layer.name} back")
+            back.call(eltwise.fill, carried.reshape(-1), 0.0)
     return back
 
 
@@ -260,10 +254,9 @@ def _lstm_relevance(plan: RelevancePlan, layer: Layer) -> None:
     w = back.weight("hidden_weight")
     r, q, r_g, s = (back.like(run.hidden) for _ in range(4))
     for t in back.steps():
-        plan.program.add(
-            kernels.lstm_relevance, run.z[t], run.cont[t], run.cells_before(t), run.cells[t],
-            back.arriving[t], *back.carried, r[t], q[t], r_g[t], s[t], epsilon, label=f"{layer.name} back",
-        )  # fmt: skip
+        forward_values = (run.z[t], run.cont[t], run.cells_before(t), run.cells[t])
+        results = (r[t], q[t], r_g[t], s[t])
+        back.call(kernels.lstm_relevance, *forward_values, back.arriving[t], *back.carried, *results, epsilon)
         back.transposed(w, s[t], back.product)
         back.times(back.product, run.conted[t], back.carried[0])
     bias = plan.forward.weight(layer, "bias")[-size:]
@@ -295,7 +288,7 @@ def _output_relevance(back: _Back, ledger: Ledger, epsilon: float, r: np.ndarray
     w, bias = plan.forward.weight(layer, "output_weight"), plan.forward.weight(layer, "output_bias")
     z, s = back.like(r), back.like(r)
     rows = [a.reshape(-1, w.shape[0]) for a in (run.hidden, z)]
-    plan.program.add(inner_product.inner_product, w, rows[0], bias, rows[1], False, label=f"{layer.name} back")
+    back.call(inner_product.inner_product, w, rows[0], bias, rows[1], False)
     back.ratio(back.arriving, z, epsilon, s)
     ledger.terms.append(Term(back.arriving, z, s, bias, 1.0, epsilon))
     back.transposed(w, s, r)
@@ -311,10 +304,8 @@ def _lstm_gradient(plan: RelevancePlan, layer: Layer) -> None:
     run = back.run
     g_z, g_cont = back.like(run.z), _gradient_of_cont(back)
     for t in back.steps():
-        plan.program.add(
-            kernels.lstm_gradient, run.z[t], run.cont[t], run.cells_before(t), run.cells[t],
-            back.arriving[t], *back.carried, g_z[t], g_cont[t], label=f"{layer.name} back",
-        )  # fmt: skip
+        forward_values = (run.z[t], run.cont[t], run.cells_before(t), run.cells[t])
+        back.call(kernels.lstm_gradient, *forward_values, back.arriving[t], *back.carried, g_z[t], g_cont[t])
         _step_back(back, g_z[t], g_cont[t], t)
     back.finish(g_z, weigh=False)
 
@@ -325,12 +316,11 @@ def _rnn_gradient(plan: RelevancePlan, layer: Layer) -> None:
     run = back.run
     g_cont, g_o, g_h, g_z = _gradient_of_cont(back), *(back.like(run.hidden) for _ in range(3))
     y = plan.forward.values[layer.outputs[0]]
-    plan.program.add(activation.tanh_gradient, *(a.reshape(-1) for a in (y, back.arriving, g_o)), label=layer.name)
+    back.call(activation.tanh_gradient, *(a.reshape(-1) for a in (y, back.arriving, g_o)))
     back.transposed(plan.forward.weight(layer, "output_weight"), g_o, g_h)
     for t in back.steps():
         back.add(back.carried[0], g_h[t])
-        arrays = (run.hidden[t].reshape(-1), g_h[t].reshape(-1), g_z[t].reshape(-1))
-        plan.program.add(activation.tanh_gradient, *arrays, label=f"{layer.name} back")
+        back.call(activation.tanh_gradient, *(a[t].reshape(-1) for a in (run.hidden, g_h, g_z)))
         _step_back(back, g_z[t], g_cont[t], t)
     back.finish(g_z, weigh=False)
 
@@ -338,13 +328,12 @@ def _rnn_gradient(plan: RelevancePlan, layer: Layer) -> None:
 def _gradient_of_cont(back: _Back) -> np.ndarray:
     """Buffer for the derivative by the continuation indicators, (T, N), which the steps add up in."""
     target = back.plan.into(back.layer.inputs[1])
-    back.plan.program.add(eltwise.fill, target.reshape(-1), 0.0, label=f"{back.layer.name} back")
+    back.call(eltwise.fill, target.reshape(-1), 0.0)
     return target
 
 
 def _step_back(back: _Back, g_z: np.ndarray, g_cont: np.ndarray, t: int) -> None:
     """From the sums of a step to the hidden states before it."""
-    run, program, label = back.run, back.plan.program, f"{back.layer.name} back"
     back.transposed(back.weight("hidden_weight"), g_z, back.product)
-    program.add(kernels.add_row_products, back.product, run.before(t), g_cont, label=label)
-    program.add(affine.scale, back.product[None], run.cont[t], back.carried[0][None], label=label)
+    back.call(kernels.add_row_products, back.product, back.run.before(t), g_cont)
+    back.call(affine.scale, back.product[None], back.run.cont[t], back.carried[0][None])
