@@ -969,6 +969,23 @@ WORDS += [
     b"\n",
     b" ",
 ]
+WORDS += [
+    b'"%s"' % name for name in (b"ArgMax", b"BatchReindex", b"Embed", b"Exp", b"Filter", b"MVN", b"Reduction", b"Tile")
+]
+WORDS += [
+    b"tile_param { tiles: 99999999999",
+    b"argmax_param { axis:",
+    b"reduction_param { axis:",
+    b"share_mode: PERMISSIVE",
+]
+WORDS += [
+    b"exp_param { base:",
+    b"embed_param { num_output:",
+    b"input_dim: 4",
+    b"shift: 1e30",
+    b'param { name: "w"',
+    b"Split",
+]
 
 
 @fuzz
