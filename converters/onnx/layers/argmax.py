@@ -11,7 +11,7 @@ from caffe2lrp.layers.argmax import ArgMax
 from caffe2lrp.layers.base import canonical_axis
 
 
-@emits(ArgMax, opset=15)
+@emits(ArgMax)
 def _argmax(graph: GraphBuilder, layer: Layer) -> None:
     p = layer.params
     assert isinstance(p, ArgMax)
@@ -36,7 +36,7 @@ def _top(graph: GraphBuilder, layer: Layer, x: str, axis: int, k: int) -> tuple[
     count = graph.constant([k], f"{layer.name}.k")
     values, places = graph.tensor(f"{layer.name}/values"), graph.tensor(f"{layer.name}/places")
     graph.node("TopK", [turned, count], [values, places], layer=layer, axis=axis, largest=1, sorted=1)
-    size = graph.node("Shape", [x], layer=layer, start=axis, end=axis + 1)
+    size = graph.node("Gather", [graph.node("Shape", [x], layer=layer), bounds[2]], layer=layer)
     last = graph.node("Sub", [size, graph.constant([1], f"{layer.name}.one")], layer=layer)
     indices = graph.node("Sub", [last, places], layer=layer)
     return graph.node("Cast", [indices], layer=layer, to=tensor_type(graph.dtype)), values
