@@ -301,18 +301,23 @@ def _write_inner_product(params: InnerProduct) -> Message:
 
 @reads("LSTM")
 def _read_lstm(layer: Message, note: Note) -> LayerParams:
-    return LSTM(*_recurrent(layer))
+    return LSTM(*_recurrent(layer, note))
 
 
 @reads("RNN")
 def _read_rnn(layer: Message, note: Note) -> LayerParams:
-    return RNN(*_recurrent(layer))
+    return RNN(*_recurrent(layer, note))
 
 
-def _recurrent(layer: Message) -> tuple[int, bool]:
+def _recurrent(layer: Message, note: Note) -> tuple[int, bool]:
     param = layer.get("recurrent_param")
     if param.get("num_output") <= 0:
         raise ParameterError("num_output is missing or 0")
+    if not param.get("expose_hidden"):
+        note(
+            "begins every run with states of 0, where Caffe goes on from the run before if the first continuation "
+            "indicators are not 0; run a sequence as a whole, it may have any number of steps"
+        )
     return param.get("num_output"), param.get("expose_hidden")
 
 
