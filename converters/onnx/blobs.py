@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -66,8 +68,10 @@ class NetworkBlobs:
         """All blobs, by the IR's names."""
         given = {blob: np.asarray(inputs[blob], np.float32) for blob in self.network.inputs}
         x = given[self.network.input] if len(given) == 1 else given
-        once = self.network.with_layers(self.network.layers)  # plans stay with a network, and are large
-        return once.forward(x, keep=[blob for blob in once.shapes if blob not in given])
+        once = self.network.with_layers(self.network.layers)
+        values = once.forward(x, keep=[blob for blob in once.shapes if blob not in given])
+        once._plans.clear()  # they are large, and hold on to the network that holds on to them
+        return values
 
 
 def random_inputs(network: Network, seed: int, n: int | None = None) -> dict[str, np.ndarray]:
@@ -254,6 +258,14 @@ class OnnxBlobs:
 
     def _typed(self, inputs: Blobs) -> dict[str, np.ndarray]:
         return {name: np.ascontiguousarray(inputs[name], _TYPES.get(kind)) for name, (kind, _) in self._inputs.items()}
+
+
+def return_memory() -> None:
+    """Give freed memory back to the system: glibc keeps arrays of up to 32 MB for later."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def _node(node: onnx.NodeProto) -> str:
