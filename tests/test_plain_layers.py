@@ -354,6 +354,31 @@ def test_indices_are_verified_with_indices(tmp_path: Path) -> None:
     assert report.passed
 
 
+def test_indices_are_exact_in_half_precision(tmp_path: Path) -> None:
+    """float16 has no 4097."""
+    network = build({"data": (1, 3)}, ("embed", Embed(2, 5000), ["data"], ["y"]))
+    export_onnx(network, tmp_path / "m.onnx", fp16=True)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    x = np.array([[4097, 2049, 4999]], np.float32)
+    np.testing.assert_allclose(session.run(None, {"data": x})[0], network.forward(x)["y"], atol=2e-3)
+
+
+ELEMENTWISE = [BNLL(), Exp(2.0, 0.5, 1.0), Log(10.0, 0.25, 3.0), Swish(0.5), Threshold(0.1)]
+HALF = [case for name in NEW if name != "Log" for case in CHOSEN.get(name, ())]
+HALF += [(params, [(2, 3, 5, 7)]) for params in ELEMENTWISE]
+
+
+@pytest.mark.parametrize(("params", "shapes"), HALF, ids=str)
+def test_half_precision(params: Any, shapes: Any, tmp_path: Path) -> None:
+    network = network_of((params, shapes))
+    export_onnx(network, tmp_path / "m.onnx", fp16=True)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    x = random_input(network).astype(np.float16).astype(np.float32)
+    expected = network.forward(x)
+    for item, value in zip(session.get_outputs(), session.run(None, {"data": x}), strict=True):
+        np.testing.assert_allclose(value, expected[item.name], rtol=5e-3, atol=5e-3)
+
+
 # -- signs ------------------------------------------------------------------------------------------
 
 

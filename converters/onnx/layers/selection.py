@@ -12,9 +12,8 @@ from caffe2lrp.layers.selection import BatchReindex, Filter
 
 @emits(BatchReindex)
 def _batch_reindex(graph: GraphBuilder, layer: Layer) -> None:
-    x, index = graph.inputs(layer)
-    whole = graph.node("Cast", [index], layer=layer, to=tensor_type(np.int64))
-    graph.node("Gather", [x, whole], graph.outputs(layer), layer=layer)
+    images = graph.inputs(layer)[0]
+    graph.node("Gather", [images, graph.index(layer, 1)], graph.outputs(layer), layer=layer)
 
 
 @emits(Filter)
