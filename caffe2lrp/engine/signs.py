@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from caffe2lrp.ir import Layer, Network
-from caffe2lrp.layers.activation import BNLL, AbsVal, Clip, Exp, ReLU, Sigmoid, Swish, Threshold
+from caffe2lrp.layers.activation import BNLL, AbsVal, Exp, ReLU, Sigmoid, Threshold
 from caffe2lrp.layers.argmax import ArgMax
+from caffe2lrp.layers.batch import BatchReindex, Filter
 from caffe2lrp.layers.dropout import Dropout
 from caffe2lrp.layers.eltwise import Eltwise
 from caffe2lrp.layers.join import Concat, Slice
@@ -12,12 +13,11 @@ from caffe2lrp.layers.lrn import LRN
 from caffe2lrp.layers.pooling import Pooling
 from caffe2lrp.layers.reduction import Reduction
 from caffe2lrp.layers.reshape import Flatten, Reshape
-from caffe2lrp.layers.selection import BatchReindex, Filter
 from caffe2lrp.layers.softmax import Softmax
 from caffe2lrp.layers.tile import Tile
 
 _MAKING = (AbsVal, BNLL, Exp, Sigmoid, Softmax, Threshold)
-_KEEPING = (ArgMax, BatchReindex, Concat, Dropout, Filter, Flatten, LRN, Pooling, Reshape, Slice, Swish, Tile)
+_KEEPING = (ArgMax, BatchReindex, Concat, Dropout, Filter, Flatten, LRN, Pooling, Reshape, Slice, Tile)
 
 
 def nonnegative_blobs(network: Network) -> set[str]:
@@ -32,8 +32,6 @@ def nonnegative_blobs(network: Network) -> set[str]:
 
 def _makes_nonnegative(layer: Layer) -> bool:
     p = layer.params
-    if isinstance(p, Clip):
-        return p.low >= 0
     if isinstance(p, ArgMax):
         return not p.out_max_val
     if isinstance(p, Reduction):
@@ -47,6 +45,4 @@ def _keeps_sign(layer: Layer) -> bool:
         return all(c >= 0 for c in p.coefficients)
     if isinstance(p, Reduction):
         return p.coefficient >= 0
-    if isinstance(p, Clip):
-        return p.high >= 0
     return isinstance(p, (*_KEEPING, ReLU))

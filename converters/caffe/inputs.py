@@ -20,7 +20,6 @@ _SAME_CHANNELS = frozenset(
         "BNLL",
         "BatchNorm",
         "Bias",
-        "Clip",
         "Dropout",
         "ELU",
         "Exp",
@@ -33,7 +32,6 @@ _SAME_CHANNELS = frozenset(
         "ReLU",
         "Scale",
         "Sigmoid",
-        "Swish",
         "TanH",
         "Threshold",
     }

@@ -7,7 +7,7 @@ import numpy as np
 from caffe2lrp.converters.onnx.graph import GraphBuilder, tensor_type
 from caffe2lrp.converters.onnx.registry import emits
 from caffe2lrp.ir import Layer
-from caffe2lrp.layers.selection import BatchReindex, Filter
+from caffe2lrp.layers.batch import BatchReindex, Filter
 
 
 @emits(BatchReindex)
