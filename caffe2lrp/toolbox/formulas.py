@@ -1,8 +1,4 @@
-"""The LRP Toolbox's numbers: its formula codes, options and oddities, for those who compare with it.
-
-The Toolbox (caffe-master-lrp 1.3.1) is the implementation by the authors of LRP. `explain` computes what it
-computes; `caffe2lrp.explain` is the mathematics. docs/toolbox.md lists where the two differ.
-"""
+"""The LRP Toolbox's numbers: its formula codes, options and oddities."""
 
 from __future__ import annotations
 
