@@ -40,6 +40,8 @@ _BY_INDEX = {
 }
 # formula: rule of convolutions but the first, which has z^B (22: none has); fully connected ones have fixed alpha-beta
 _BY_DEPTH = {6: "ab", 8: "eps", 18: "fixed", 22: "fixed"}
+AUX = "auxiliaryvariable_maxlayerindexforflatdistinconv"
+"""The Toolbox's name of the last layer index that the rule of the low layers has."""
 FORMULAS = (*_BY_INDEX, *_BY_DEPTH, GRADIENT, DECONVOLUTION, GUIDED, SENSITIVITY)
 """All values of ``relpropformulatype``."""
 
@@ -72,7 +74,7 @@ _ALIASES = {
     "formula": "relpropformulatype",
     "epsilon": "epsstab",
     "beta": "alphabeta_beta",
-    "aux": "auxiliaryvariable_maxlayerindexforflatdistinconv",
+    "aux": AUX,
 }
 
 
@@ -193,10 +195,7 @@ def parse_options(options: dict[str, Any]) -> Options:
             raise OptionError(f"the Toolbox has no option '{name}'; it has {', '.join([*known, *_ALIASES])}")
         if field in values:
             raise OptionError(f"option {field} is given twice, once as {name}")
-        try:
-            values[field] = float(np.float32(value)) if known[field] is float else int(value)
-        except (TypeError, ValueError):
-            raise OptionError(f"option {name} must be a number, not {value!r}") from None
+        values[field] = _number(name, value, known[field])
     chosen = replace(Options(), **values)
     formula = chosen.relpropformulatype
     if formula not in FORMULAS:
@@ -207,6 +206,20 @@ def parse_options(options: dict[str, Any]) -> Options:
     if chosen.lrn_backward_type not in (-1, 0, 1):
         raise OptionError(f"lrn_backward_type must be 1, 0 or -1, not {chosen.lrn_backward_type}")
     return chosen
+
+
+def _number(name: str, value: Any, kind: type) -> float | int:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise OptionError(f"option {name} must be a number, not {value!r}") from None
+    if kind is int:
+        if not number.is_integer():
+            raise OptionError(f"option {name} must be a whole number, not {value!r}")
+        return int(number)
+    if not abs(number) <= np.finfo(np.float32).max:
+        raise OptionError(f"option {name} must be a finite number of single precision, not {value!r}")
+    return float(np.float32(number))
 
 
 def _range(counted: list[Step], options: Options) -> tuple[int, int]:
