@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import caffe2lrp
-from caffe2lrp.cli import commands
+from caffe2lrp.cli import commands, toolbox
 from caffe2lrp.cli.terminal import error
 from caffe2lrp.errors import Caffe2LrpError
 from caffe2lrp.models.cli import app as models
@@ -78,6 +78,8 @@ def options(
 app.command("explain", epilog=commands.EXPLAIN_EXAMPLES)(commands.explain)
 app.command("predict", epilog=commands.PREDICT_EXAMPLES)(commands.predict)
 app.command("inspect", epilog=commands.INSPECT_EXAMPLES)(commands.inspect)
+app.command("toolbox", epilog=toolbox.TOOLBOX_EXAMPLES)(toolbox.toolbox)
+app.command("apply-heatmap", epilog=toolbox.APPLY_EXAMPLES)(toolbox.apply_heatmap)
 app.add_typer(models, name="models")
 
 

@@ -200,17 +200,15 @@ def _value(lines: Sequence[str], key: str, name: str) -> str:
 
 
 def _file(value: str, key: str, name: str) -> str:
-    for candidate in (value.split()[0], value):
+    for candidate in (value.split(maxsplit=1)[0], value):
         if Path(candidate).is_file():
             return candidate
-    raise FileFormatError(
-        f"{name}: {key} '{value}' is not a file (paths count from the current folder, {Path.cwd()})"
-    )
+    raise FileFormatError(f"{name}: {key} '{value}' is not a file (paths count from the current folder, {Path.cwd()})")
 
 
 def _number(value: str, key: str, name: str, kind: type) -> Any:
     try:
-        number = kind(value.split()[0])
+        number = kind(value.split(maxsplit=1)[0])
     except ValueError:
         number = math.nan
     if not math.isfinite(number):

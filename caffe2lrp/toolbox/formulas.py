@@ -24,6 +24,8 @@ from caffe2lrp.layers.softmax import Softmax
 from caffe2lrp.rules import Quirks, Rule
 
 GRADIENT, SENSITIVITY, DECONVOLUTION, GUIDED = 11, 99, 26, 166
+BOXED = (6, 8, 18)
+"""Formulas with the z^B rule at the first layer, which need the mean image."""
 
 # formula: (rule up to layer index AUX, rule of convolutions, rule of fully connected layers)
 _BY_INDEX = {
@@ -149,11 +151,8 @@ def explain(network: Network, x: Any, target: Target = None, *, imagemean: Any =
 
 def run(session: Any, target: Target = None, *, imagemean: Any = None, **options: Any) -> Explanation:
     """As `explain`, on a session, so that several formulas share one forward pass."""
-    chosen = parse_options(options)
     network = session.network
-    counted = steps(network)
-    first, last = _range(counted, chosen)
-    _check(network, counted[first : last + 1], chosen)
+    chosen, counted, last = check(network, **options)
     formula = chosen.relpropformulatype
     is_gradient = formula in (GRADIENT, SENSITIVITY)
     start = counted[last]
@@ -183,6 +182,21 @@ def run(session: Any, target: Target = None, *, imagemean: Any = None, **options
     if formula == SENSITIVITY:
         relevance[:] = np.sqrt((relevance**2).sum(axis=1, keepdims=True))
     return Explanation(relevance, begin.sum(axis=1), targets, scores, f"toolbox formula {formula}")
+
+
+def check(network: Network, **options: Any) -> tuple[Options, list[Step], int]:
+    """Options that fit a network, its layers as the Toolbox counts them, and the index of the last one of the pass.
+
+    Raises
+    ------
+    OptionError, ModelError
+        As by `explain`.
+    """
+    chosen = parse_options(options)
+    counted = steps(network)
+    first, last = _range(counted, chosen)
+    _check(counted[first : last + 1], chosen)
+    return chosen, counted, last
 
 
 def parse_options(options: dict[str, Any]) -> Options:
@@ -239,7 +253,7 @@ def _range(counted: list[Step], options: Options) -> tuple[int, int]:
     return first, last
 
 
-def _check(network: Network, visited: list[Step], options: Options) -> None:
+def _check(visited: list[Step], options: Options) -> None:
     """Raise for what is fatal in the Toolbox."""
     formula = options.relpropformulatype
     if formula in (GRADIENT, SENSITIVITY):

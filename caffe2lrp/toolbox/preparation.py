@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from caffe2lrp.converters.caffe import read_mean
 from caffe2lrp.errors import FileFormatError, OptionError
-from caffe2lrp.preprocessing import Prepared, read_image
+from caffe2lrp.preprocessing import read_image
 from caffe2lrp.toolbox.scaling import fitted, resized
 
 TEXT, BGR, RGB = 0, 1, 2
 """Kinds of mean files, see `caffe2lrp.toolbox.config.MEAN_KINDS`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An image as the demonstrators give it to the net.
+
+    Attributes
+    ----------
+    blob
+        float32, (3, S, S), channels BGR, 0..255 minus the mean.
+    view
+        The crop before the mean was subtracted: uint8, (S, S, 3), RGB.
+    mean
+        What was subtracted: float32, (3, S, S), BGR.
+    """
+
+    blob: np.ndarray
+    view: np.ndarray
+    mean: np.ndarray
 
 
 def read_mean_file(path: str | os.PathLike[str], kind: int, *, transposed: bool = False) -> np.ndarray:
@@ -117,7 +137,6 @@ def prepare(image: str | os.PathLike[str], mean: np.ndarray, side: int, longer: 
     Returns
     -------
     Prepared
-        `blob`, float32, (1, 3, side, side), BGR, 0..255 minus the mean; `view`, before the mean was subtracted.
 
     Raises
     ------
@@ -143,8 +162,9 @@ def prepare(image: str | os.PathLike[str], mean: np.ndarray, side: int, longer: 
         of_image.reverse()
         of_mean.reverse()
     crop = pixels[np.ix_(*of_image)]
-    blob = crop[..., ::-1].transpose(2, 0, 1) - mean[:, *np.ix_(*of_mean)]
-    return Prepared(np.ascontiguousarray(blob[np.newaxis], np.float32), np.rint(crop).astype(np.uint8))
+    subtracted = mean[:, *np.ix_(*of_mean)]
+    blob = (crop[..., ::-1].transpose(2, 0, 1) - subtracted).astype(np.float32)
+    return Prepared(blob, np.rint(crop).astype(np.uint8), subtracted)
 
 
 def _is_soft(image: str | os.PathLike[str]) -> bool:
