@@ -45,7 +45,8 @@ class Settings:
     average_max
         Max pooling shares relevance out as average pooling does.
     spread_empty
-        Average pooling adds the activations themselves where a window's sum is below 1e-6 (LRP Toolbox).
+        Names of the pooling layers that share out as averages and, where a window's sum is below 1e-6, add the
+        activations themselves, even if they do not lead to the start (LRP Toolbox).
     """
 
     rules: tuple[tuple[str, Rule], ...]
@@ -54,7 +55,7 @@ class Settings:
     relu: ReLURule = "pass"
     derivative: bool = False
     average_max: bool = False
-    spread_empty: bool = False
+    spread_empty: tuple[str, ...] = ()
 
 
 class Ledger:
@@ -109,7 +110,7 @@ class RelevancePlan:
             raise ModelError(f"blob '{settings.start}' does not depend on the input of {self.network.name}")
 
     def _layers_below(self, start: str) -> list[Layer]:
-        """Layers between the input and the start that depend on the input and lead to the start."""
+        """Layers between the input and the start that depend on the input and lead to the start, or add relevance."""
         depends = {self.network.input}
         for layer in self.network.layers:
             if any(blob in depends for blob in layer.inputs):
@@ -117,7 +118,8 @@ class RelevancePlan:
         needed = {start}
         path = []
         for layer in reversed(self.network.layers):
-            if any(blob in needed for blob in layer.outputs) and any(blob in depends for blob in layer.inputs):
+            leads = any(blob in needed for blob in layer.outputs) or layer.name in self.settings.spread_empty
+            if leads and any(blob in depends for blob in layer.inputs):
                 needed.update(layer.inputs)
                 path.append(layer)
         return path[::-1]

@@ -159,14 +159,15 @@ def run(session: Any, target: Target = None, *, imagemean: Any = None, **options
     # A Softmax as last layer sends down all its probabilities, whatever the target.
     softmax = start.layer if start.type == "Softmax" and not is_gradient else None
     blob = softmax.inputs[0] if softmax is not None else start.blob
+    average_max = bool(chosen.maxpoolingtoavgpoolinginbackwardpass) and not is_gradient
     settings = Settings(
-        rules=_rules(network, counted, chosen),
+        rules=_rules(counted[: last + 1], chosen),
         start=blob,
         lrn="toolbox" if chosen.lrn_backward_type == 1 else "identity",
         relu={DECONVOLUTION: "positive", GUIDED: "guided"}.get(formula, "pass"),  # type: ignore[arg-type]
         derivative=is_gradient,
-        average_max=bool(chosen.maxpoolingtoavgpoolinginbackwardpass) and not is_gradient,
-        spread_empty=True,
+        average_max=average_max,
+        spread_empty=() if is_gradient else _averages(counted[: last + 1], average_max),
     )
     mean = None if imagemean is None else np.asarray(imagemean, np.float64)
     backward = session.plan(
@@ -279,10 +280,21 @@ def _check_slow_path(layer: Layer, formula: int) -> None:
         raise ModelError(f"{layer}: formula {formula} has no codeexectype 1")
 
 
-def _rules(network: Network, counted: list[Step], options: Options) -> tuple[tuple[str, Rule], ...]:
+def _averages(visited: list[Step], average_max: bool) -> tuple[str, ...]:
+    """Pooling layers that pass relevance on as averages do."""
+    return tuple(
+        step.name
+        for step in visited
+        if step.layer is not None
+        and isinstance(step.layer.params, Pooling)
+        and (average_max or step.layer.params.method == "AVE")
+    )
+
+
+def _rules(visited: list[Step], options: Options) -> tuple[tuple[str, Rule], ...]:
     return tuple(
         (step.layer.name, _rule(step.layer, index, options))
-        for index, step in enumerate(counted)
+        for index, step in enumerate(visited)
         if step.layer is not None and isinstance(step.layer.params, (Convolution, InnerProduct))
     )
 

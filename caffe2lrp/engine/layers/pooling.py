@@ -49,7 +49,7 @@ def _pooling_relevance(plan: RelevancePlan, layer: Layer) -> None:
             target.reshape(inside), *_window(layer, x.shape), label=layer.name,
         )  # fmt: skip
     else:
-        spread = plan.settings.spread_empty
+        spread = layer.name in plan.settings.spread_empty
         plan.program.add(
             kernels.average_pooling_relevance, x.reshape(inside), r.reshape(outside), target.reshape(inside),
             *_window(layer, x.shape), _EMPTY if spread else 0.0, spread, label=layer.name,
