@@ -111,9 +111,9 @@ class Demonstrator:
                 f"{config.path}: numclasses is {config.numclasses}, but the net's output "
                 f"{self.network.caffe_name(self.output)} has {count} values"
             )
-        options, counted, last = check(self.network, **config.options)
+        options, visited, _ = check(self.network, **config.options)
         self._boxed = options.relpropformulatype in BOXED
-        self._count = int(np.prod(self.network.shapes[counted[last].blob][1:]))
+        self._count = int(np.prod(self.network.shapes[visited[-1].blob][1:]))
 
     def prepare(self, entry: Entry) -> Prepared:
         """Prepare the image of an entry.

@@ -152,22 +152,22 @@ def explain(network: Network, x: Any, target: Target = None, *, imagemean: Any =
 def run(session: Any, target: Target = None, *, imagemean: Any = None, **options: Any) -> Explanation:
     """As `explain`, on a session, so that several formulas share one forward pass."""
     network = session.network
-    chosen, counted, last = check(network, **options)
+    chosen, visited, its_rules = check(network, **options)
     formula = chosen.relpropformulatype
     is_gradient = formula in (GRADIENT, SENSITIVITY)
-    start = counted[last]
+    start = visited[-1]
     # A Softmax as last layer sends down all its probabilities, whatever the target.
     softmax = start.layer if start.type == "Softmax" and not is_gradient else None
     blob = softmax.inputs[0] if softmax is not None else start.blob
     average_max = bool(chosen.maxpoolingtoavgpoolinginbackwardpass) and not is_gradient
     settings = Settings(
-        rules=_rules(counted[: last + 1], chosen),
+        rules=its_rules,
         start=blob,
         lrn="toolbox" if chosen.lrn_backward_type == 1 else "identity",
         relu={DECONVOLUTION: "positive", GUIDED: "guided"}.get(formula, "pass"),  # type: ignore[arg-type]
         derivative=is_gradient,
         average_max=average_max,
-        spread_empty=() if is_gradient else _averages(counted[: last + 1], average_max),
+        spread_empty=() if is_gradient else _averages(visited, average_max),
     )
     mean = None if imagemean is None else np.asarray(imagemean, np.float64)
     backward = session.plan(
@@ -185,8 +185,8 @@ def run(session: Any, target: Target = None, *, imagemean: Any = None, **options
     return Explanation(relevance, begin.sum(axis=1), targets, scores, f"toolbox formula {formula}")
 
 
-def check(network: Network, **options: Any) -> tuple[Options, list[Step], int]:
-    """Options that fit a network, its layers as the Toolbox counts them, and the index of the last one of the pass.
+def check(network: Network, **options: Any) -> tuple[Options, list[Step], tuple[tuple[str, Rule], ...]]:
+    """Options that fit a network, the layers of the pass from the first to the last, and the rules of the linear ones.
 
     Raises
     ------
@@ -194,10 +194,9 @@ def check(network: Network, **options: Any) -> tuple[Options, list[Step], int]:
         As by `explain`.
     """
     chosen = parse_options(options)
-    counted = steps(network)
-    first, last = _range(counted, chosen)
-    _check(counted[first : last + 1], chosen)
-    return chosen, counted, last
+    visited = _visited(steps(network), chosen)
+    _check(visited, chosen)
+    return chosen, visited, _rules(visited, chosen)
 
 
 def parse_options(options: dict[str, Any]) -> Options:
@@ -232,13 +231,13 @@ def _number(name: str, value: Any, kind: type) -> float | int:
         if not number.is_integer():
             raise OptionError(f"option {name} must be a whole number, not {value!r}")
         return int(number)
-    if not abs(number) <= np.finfo(np.float32).max:
+    if not abs(number) <= float(np.finfo(np.float32).max):
         raise OptionError(f"option {name} must be a finite number of single precision, not {value!r}")
     return float(np.float32(number))
 
 
-def _range(counted: list[Step], options: Options) -> tuple[int, int]:
-    """(first, last) layer index of the pass; -1 is below the lowest Softmax, -2 the highest InnerProduct."""
+def _visited(counted: list[Step], options: Options) -> list[Step]:
+    """The layers of the pass; lastlayerindex -1 is below the lowest Softmax, -2 the highest InnerProduct."""
     first, last = options.firstlayerindex, options.lastlayerindex
     if last == -1:
         last = min((i for i, step in enumerate(counted) if step.type == "Softmax"), default=0) - 1
@@ -251,7 +250,7 @@ def _range(counted: list[Step], options: Options) -> tuple[int, int]:
             f"lastlayerindex {options.lastlayerindex} gives no pass: it must name a layer of 1 to {len(counted) - 1}, "
             "-1 needs a Softmax and -2 an InnerProduct layer"
         )
-    return first, last
+    return counted[: last + 1]
 
 
 def _check(visited: list[Step], options: Options) -> None:
