@@ -539,7 +539,7 @@ def test_the_same_image_twice_is_told(folder: Path, run: Run) -> None:  # noqa: 
     (folder / "list.txt").write_text("someimages/deep/wide.png 1\nsomeimages/deep/wide.png 2\n")
     result = run("toolbox", "config.txt", "list.txt", ".", "--dtype", "float64")
     assert result.code == 0
-    assert "listed more than once" in result.err
+    assert "listed 2 times" in result.err
     demonstrator = Demonstrator(read_config("config.txt"))
     relevance, _ = expected_relevance(demonstrator, Entry("./someimages/deep/wide.png", 2))
     found = read_rawhm("lrp_output/someimages/deep/wide.png_rawhm.txt")

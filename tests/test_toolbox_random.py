@@ -59,6 +59,8 @@ def networks(draw: st.DrawFn) -> Network:
     parts = draw(st.lists(st.sampled_from([_convolve, _pool, _normalise, _branch, _head]), min_size=1, max_size=5))
     for part in [_convolve, *parts] if draw(st.integers(0, 4)) else parts:
         part(net, draw)
+    for _ in range(draw(st.sampled_from([0, 0, 13]))):  # some formulas change their rule at layer 16
+        net.add(Dropout(), in_place=True)
     if draw(st.integers(0, 9)) == 0:
         net.add(draw(st.sampled_from([Sigmoid(), TanH(), AbsVal(), PReLU()])), in_place=draw(st.booleans()))
     if draw(st.booleans()):

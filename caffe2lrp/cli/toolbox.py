@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -103,9 +104,9 @@ def toolbox(
         launch.set_threads(threads)
     settings = read_config(config)
     entries = read_filelist(filelist, prefix)
-    images = [entry.image for entry in entries]
-    for image in dict.fromkeys(image for image in images if images.count(image) > 1):
-        say(f"'{image}' is listed more than once: the last of its results remains")
+    for image, count in Counter(entry.image for entry in entries).items():
+        if count > 1:
+            say(f"'{image}' is listed {count} times: the last of its results remains")
     reports: list[dict[str, Any]] = []
     with Bar(len(entries)) as bar:
         bar.show("loading the network")

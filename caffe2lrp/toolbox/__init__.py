@@ -4,6 +4,6 @@ The Toolbox (caffe-master-lrp 1.3.1) is the implementation by the authors of LRP
 computes; `caffe2lrp.explain` is the mathematics. docs/toolbox.md lists where the two differ.
 """
 
-from caffe2lrp.toolbox.formulas import FORMULAS, Options, Step, explain, parse_options, run, steps
+from caffe2lrp.toolbox.formulas import FORMULAS, METHODS, Options, Step, explain, parse_options, run, steps
 
-__all__ = ["FORMULAS", "Options", "Step", "explain", "parse_options", "run", "steps"]
+__all__ = ["FORMULAS", "METHODS", "Options", "Step", "explain", "parse_options", "run", "steps"]

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -27,7 +27,8 @@ from caffe2lrp.toolbox.preparation import Prepared, check_sizes, prepare, read_m
 LISTED = 10
 """So many scores are written for an image."""
 
-A, B = TypeVar("A"), TypeVar("B")
+Read = Prepared | str
+"""An image that is prepared, or why it could not be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +171,8 @@ class Demonstrator:
         Outcome
             One for each entry; one that cannot be read may come before those that are still written.
         """
+        if self._boxed:
+            batch = 1
         rounds = -(-len(entries) // batch)
         batch = -(-len(entries) // max(1, rounds))
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
@@ -190,7 +193,7 @@ class Demonstrator:
             while writing:
                 yield writing.popleft().result()
 
-    def _read(self, entry: Entry) -> Prepared | str:
+    def _read(self, entry: Entry) -> Read:
         try:
             self.config.output_name(entry.image)
             return self.prepare(entry)
@@ -269,13 +272,14 @@ def _classes(code: int, ranked: np.ndarray) -> list[int]:
     return [int(i) for i in ranked[: 5 if code == BEST_FIVE else 1]]
 
 
-def _ahead(pool: ThreadPoolExecutor, work: Callable[[A], B], items: Iterable[A], most: int) -> Iterator[tuple[A, B]]:
-    """Items and what `work` makes of them, in order; at most `most` are made before they are asked for."""
-    rest = iter(items)
-    made = deque((item, pool.submit(work, item)) for item in islice(rest, most))
-    while made:
-        item, future = made.popleft()
+def _ahead(
+    pool: ThreadPoolExecutor, read: Callable[[Entry], Read], entries: Iterable[Entry], most: int
+) -> Iterator[tuple[Entry, Read]]:
+    """Entries and what `read` makes of them, in order; at most `most` are read before they are asked for."""
+    rest = iter(entries)
+    reading = deque((entry, pool.submit(read, entry)) for entry in islice(rest, most))
+    while reading:
+        entry, future = reading.popleft()
         result = future.result()
-        for following in islice(rest, 1):
-            made.append((following, pool.submit(work, following)))
-        yield item, result
+        reading.extend((following, pool.submit(read, following)) for following in islice(rest, 1))
+        yield entry, result

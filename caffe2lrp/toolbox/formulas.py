@@ -44,6 +44,21 @@ _BY_INDEX = {
 _BY_DEPTH = {6: "ab", 8: "eps", 18: "fixed", 22: "fixed"}
 AUX = "auxiliaryvariable_maxlayerindexforflatdistinconv"
 """The Toolbox's name of the last layer index that the rule of the low layers has."""
+METHODS = {
+    "epsilon": 0,
+    "alphabeta": 2,
+    "eps_n_flat": 54,
+    "eps_n_wsquare": 56,
+    "ab_n_flat": 58,
+    "ab_n_wsquare": 60,
+    "eps_n_ab": 114,
+    "layer_dep": 100,
+    "layer_dep_n_flat": 102,
+    "layer_dep_n_wsquare": 104,
+    "deconv": 26,
+    "guided_backprop": 166,
+}
+"""Formulas by the names that the Toolbox's Python demonstrator has for them."""
 FORMULAS = (*_BY_INDEX, *_BY_DEPTH, GRADIENT, DECONVOLUTION, GUIDED, SENSITIVITY)
 """All values of ``relpropformulatype``."""
 
@@ -128,8 +143,9 @@ def explain(network: Network, x: Any, target: Target = None, *, imagemean: Any =
     imagemean
         Mean image (C, H, W) for the z^B rule of formulas 6, 8 and 18: pixels lie in [0 - mean, 255 - mean].
     options
-        `Options` by the Toolbox's names, or by their aliases: ``formula`` (relpropformulatype), ``epsilon``
-        (epsstab), ``beta`` (alphabeta_beta), ``aux`` (the layer index of formulas 54 to 114).
+        `Options` by the Toolbox's names, or by their aliases: ``formula`` (relpropformulatype; also one of the names
+        in `METHODS`), ``epsilon`` (epsstab), ``beta`` (alphabeta_beta), ``aux`` (the layer index of formulas 54 to
+        114).
 
     Returns
     -------
@@ -209,7 +225,8 @@ def parse_options(options: dict[str, Any]) -> Options:
             raise OptionError(f"the Toolbox has no option '{name}'; it has {', '.join([*known, *_ALIASES])}")
         if field in values:
             raise OptionError(f"option {field} is given twice, once as {name}")
-        values[field] = _number(name, value, known[field])
+        named = METHODS if field == "relpropformulatype" and isinstance(value, str) else {}
+        values[field] = _number(name, named.get(value, value), known[field])
     chosen = replace(Options(), **values)
     formula = chosen.relpropformulatype
     if formula not in FORMULAS:
@@ -217,6 +234,9 @@ def parse_options(options: dict[str, Any]) -> Options:
     aux = chosen.auxiliaryvariable_maxlayerindexforflatdistinconv
     if formula in _BY_INDEX and _BY_INDEX[formula][0] is not None and aux < 0:
         raise OptionError(f"formula {formula} needs auxiliaryvariable_maxlayerindexforflatdistinconv >= 0, not {aux}")
+    for name in ("codeexectype", "biastreatmenttype", "maxpoolingtoavgpoolinginbackwardpass", "has_init_relevance"):
+        if getattr(chosen, name) not in (0, 1):
+            raise OptionError(f"{name} must be 0 or 1, not {getattr(chosen, name)}")
     if chosen.lrn_backward_type not in (-1, 0, 1):
         raise OptionError(f"lrn_backward_type must be 1, 0 or -1, not {chosen.lrn_backward_type}")
     return chosen
