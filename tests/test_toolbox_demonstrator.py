@@ -385,7 +385,8 @@ def test_bad_files_of_relevance(tmp_path: Path, text: str) -> None:
 
 def test_missing_and_cut_files_of_relevance(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY" + struct.pack("<I", 1))
-    for name in ("a.npy", "nowhere.txt"):
+    (tmp_path / "a.mat").write_bytes(b"MATLAB\xff\x00")
+    for name in ("a.npy", "nowhere.txt", "a.mat"):
         with pytest.raises(FileFormatError, match=name):
             read_rawhm(tmp_path / name)
 

@@ -69,6 +69,8 @@ def read_rawhm(path: str | os.PathLike[str]) -> np.ndarray:
         if Path(path).suffix == ".npy":
             return _planes(np.load(path, allow_pickle=False), name)
         text = Path(path).read_text("ascii")
+    except UnicodeDecodeError:
+        raise FileFormatError(f"'{name}' is neither text nor an .npy file; save its relevance as one of them") from None
     except (OSError, ValueError, EOFError) as error:
         raise FileFormatError(f"cannot read '{name}': {getattr(error, 'strerror', None) or error}") from None
     lines = [line.split() for line in text.splitlines() if line.strip()]
