@@ -154,12 +154,12 @@ def apply_heatmap(
     cmap: Annotated[
         str,
         typer.Argument(
-            metavar="[CMAP]",
+            metavar="CMAP",
             help="gray-red, gray-red2, black-green, black-firered, blue-black-yellow, or a map of matplotlib.",
         ),
     ] = "black-firered",
     aggregate: Annotated[
-        Aggregate, typer.Argument(metavar="[AGGREGATE]", help="Join channels by sum, l2 or linf.")
+        Aggregate, typer.Argument(metavar="AGGREGATE", help="Join channels by sum, l2 or linf.")
     ] = Aggregate.SUM,
     mode: Annotated[
         Mode,
