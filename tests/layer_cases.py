@@ -7,14 +7,27 @@ chance. All values are single-precision numbers, so that the same network can ru
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 from caffe2lrp.ir import Layer, Network, with_weights
-from caffe2lrp.layers import activation, affine, batch_norm, dropout, eltwise, join, lrn, pooling, softmax
+from caffe2lrp.layers import (
+    REGISTRY,
+    activation,
+    affine,
+    batch_norm,
+    dropout,
+    eltwise,
+    join,
+    lrn,
+    pooling,
+    recurrent,
+    softmax,
+    source,
+)
 from caffe2lrp.layers import reshape as reshaping
 from caffe2lrp.layers.base import LayerParams
 from caffe2lrp.layers.convolution import Convolution
@@ -66,10 +79,15 @@ def chain(shape: Shape, *params: LayerParams, **options: Any) -> Network:
 def network_of(case: Case, *, rectify: bool = False, seed: int = 0, **options: Any) -> Network:
     """One layer called ``layer``; `rectify` puts a ReLU before it.
 
-    Networks are run on one input blob, so several inputs of a layer are cut from it and reshaped.
+    Networks are run on one input blob, so several inputs of a layer are cut from it and reshaped. What a layer without
+    inputs writes is added to the input.
     """
     params, shapes = case
     tops = [f"top{i}" for i in range(len(params.output_shapes(shapes)))]
+    if not shapes:
+        (shape,) = params.output_shapes([])
+        add: Spec = ("add", eltwise.Eltwise(), ["data", *tops], ["sum"])
+        return build({"data": shape}, ("layer", params, [], tops), add, seed=seed, **options)
     if len(shapes) == 1:
         before: list[Spec] = [("relu", activation.ReLU(), ["data"], ["in0"])] if rectify else []
         bottoms = ["in0"] if rectify else ["data"]
@@ -99,11 +117,11 @@ def assert_close(got: np.ndarray, expected: np.ndarray, tolerance: float, what: 
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * size, err_msg=what)
 
 
-def check_forward(network: Network, x: np.ndarray) -> None:
+def check_forward(network: Network, x: np.ndarray | Mapping[str, np.ndarray]) -> None:
     """Every blob equals the naive one, in both precisions; asked for alone (layers fused), the outputs do, too."""
     expected = naive.forward(network, x)
     for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 2e-5)):
-        given = x.astype(dtype)
+        given = {k: v.astype(dtype) for k, v in x.items()} if isinstance(x, Mapping) else x.astype(dtype)
         blobs = network.forward(given, keep="all")
         assert set(blobs) == set(network.shapes)
         for name, value in blobs.items():
@@ -253,6 +271,23 @@ def reshapes(draw: st.DrawFn) -> Case:
     return reshaping.Reshape(*draw(st.sampled_from(choices))), [shape]
 
 
+@st.composite
+def recurrents(draw: st.DrawFn, kind: Any) -> Case:
+    """With and without a static input, exposed states and further axes of the input."""
+    params = kind(draw(st.sampled_from([1, 2, 3, 5])), draw(st.booleans()))
+    steps, streams = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    given = [(steps, streams, *draw(shapes(1, 2))), (steps, streams)]
+    if draw(st.booleans()):
+        given.append((streams, *draw(shapes(1, 2))))
+    if params.expose_hidden:
+        given += [(1, streams, params.num_output)] * params.states
+    return params, given
+
+
+def _sources(params: st.SearchStrategy[Any]) -> st.SearchStrategy[Case]:
+    return st.tuples(params, st.just([]))
+
+
 def _of(params: st.SearchStrategy[Any], least: int = 1) -> st.SearchStrategy[Case]:
     return st.tuples(params, shapes(least, 4).map(lambda shape: [shape]))
 
@@ -283,8 +318,15 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "Slice": slices(),
     "Flatten": flattens(),
     "Reshape": reshapes(),
+    "RNN": recurrents(recurrent.RNN),
+    "LSTM": recurrents(recurrent.LSTM),
+    "Parameter": _sources(st.builds(source.Parameter, shapes())),
+    "DummyData": _sources(st.builds(source.DummyData, shapes(), st.sampled_from([0.0, 1.0, -2.5]))),
 }
 """Random cases of each layer type by Caffe's name."""
+
+SOURCES = {name for name, params in REGISTRY.items() if params.input_count == (0, 0)}
+"""Types that read nothing: no relevance goes through them."""
 
 Pooling = pooling.Pooling
 CHOSEN: dict[str, list[Case]] = {
@@ -336,5 +378,15 @@ CHOSEN: dict[str, list[Case]] = {
     "Bias": [(affine.Bias(), [(2, 3), ()])],
     "Power": [(activation.Power(0.5, 1.0, 0.0), [(2, 3, 5)])],  # NaN for negative values
     "Concat": [(join.Concat(), [(2, 3, 4)])],  # of one blob
+    "RNN": [
+        (recurrent.RNN(3), [(5, 2, 7), (5, 2)]),
+        (recurrent.RNN(3, True), [(3, 2, 7), (3, 2), (2, 5), (1, 2, 3)]),
+        (recurrent.RNN(33), [(2, 17, 41), (2, 17)]),
+    ],
+    "LSTM": [
+        (recurrent.LSTM(3), [(5, 2, 7), (5, 2)]),
+        (recurrent.LSTM(3, True), [(3, 2, 7), (3, 2), (2, 5), (1, 2, 3), (1, 2, 3)]),
+        (recurrent.LSTM(33), [(2, 17, 41), (2, 17)]),
+    ],
 }
 """Cases that a random choice could miss."""

@@ -78,7 +78,7 @@ def test_the_same_model_by_its_files(run: Run) -> None:
 def test_inspect_counts_parameters_and_names_lines(run: Run) -> None:
     table = json.loads(run("inspect", PROTOTXT, WEIGHTS, "--json").stdout)
     text = run("inspect", PROTOTXT, WEIGHTS).stdout
-    assert re.search(r"conv1/5x5 .*313,600.*15", text)
+    assert re.search(r"conv1/5x5 .*313,600 +8\n", text)
     assert "51,254 parameters" in text
     assert table
 
@@ -137,7 +137,7 @@ def test_a_bad_picture_does_not_lose_the_others(run: Run, tmp_path: Path) -> Non
     [
         (["--model", "googlent"], "bvlc_googlenet"),
         (["--rule", "alphabta"], "alphabeta"),
-        (["--rule", "epsilon", "--composite", "epsilon_plus"], "composite"),
+        (["--rule", "epsilon", "--composite", "epsilon_pluss"], "epsilon_plus"),
         (["--target", "10"], "10"),
         (["--rule", "alphabeta", "--beta", "-1"], "beta"),
         (["--model", "digits", "--prototxt", str(PROTOTXT)], "model"),

@@ -1,7 +1,7 @@
-"""The command line: ``caffe2lrp explain``, ``predict``, ``inspect``, ``models``; ``toolbox`` and ``apply-heatmap``.
+"""The command line: ``caffe2lrp explain``, ``predict``, ``inspect``, ``upgrade``, ``weights``, ``toolbox``, ``models``.
 
 `commands` says what a user can type, and imports nothing heavy, so that ``--help`` answers at once. The work is done in
-`explain`, `predict`, `inspect` and `toolbox`, which are imported when their command runs.
+the modules named after the commands, which are imported when their command runs.
 """
 
 from caffe2lrp.cli.app import app, main

@@ -18,6 +18,8 @@ import numpy as np
 from caffe2lrp.cli.options import DEFAULT_MODEL, ModelOptions, parse_numbers, parse_scale, parse_shape
 from caffe2lrp.cli.terminal import say
 from caffe2lrp.converters import caffe
+from caffe2lrp.converters.caffe.files import sniff
+from caffe2lrp.engine.inputs import listed
 from caffe2lrp.errors import DownloadError, FileFormatError, ImageError, ModelError, OptionError
 from caffe2lrp.ir import Network
 from caffe2lrp.models import fetch, nets, zoo
@@ -52,7 +54,10 @@ def open_network(options: ModelOptions) -> Network:
         network = with_shape(zoo.load(options.model or DEFAULT_MODEL), options)
         entry = None
     if len(network.inputs) > 1:
-        raise ModelError(f"{network.name} has the inputs {', '.join(network.inputs)}; nets with one input can be run")
+        raise ModelError(
+            f"{network.name} has the inputs {listed(network)}; a picture can be given to a net with one input only. "
+            "Run this one in Python, with a dict of arrays: net.forward({...}), caffe2lrp.explain(net, {...})"
+        )
     preprocessing = _preprocessing(options, network, entry)
     return network.describe(preprocessing=preprocessing, labels=_labels(options, network, entry, files))
 
@@ -65,12 +70,7 @@ def open_definition(options: ModelOptions, files: Sequence[Path] = ()) -> Networ
     OptionError, FileFormatError, ModelError, DownloadError
         As for `open_network`.
     """
-    if files and files_of(options):
-        raise OptionError("give the files as arguments or with --prototxt and --weights, not both")
-    if files and options.model is not None:
-        raise OptionError("give files or --model, not both")
-    if len(files) > 2:
-        raise OptionError(f"a net has at most two files, a definition and weights, but {len(files)} were given")
+    check_files(options, files)
     check_sources(options)
     files = files or files_of(options)
     shape = parse_shape(options.input_shape)
@@ -79,6 +79,35 @@ def open_definition(options: ModelOptions, files: Sequence[Path] = ()) -> Networ
     if files:
         return caffe.load_definition(files[0], input_shape=shape)
     return with_shape(_known_definition(options.model or DEFAULT_MODEL), options)
+
+
+def open_model(options: ModelOptions, files: Sequence[Path] = ()) -> tuple[Network, bool]:
+    """The network to write elsewhere, and whether it has its weights; a lone prototxt has none.
+
+    Raises
+    ------
+    OptionError, FileFormatError, ModelError, DownloadError
+        As for `open_network`.
+    """
+    check_files(options, files)
+    check_sources(options)
+    files = files or files_of(options)
+    if not files:
+        return with_shape(zoo.load(options.model or DEFAULT_MODEL), options), True
+    shape = parse_shape(options.input_shape)
+    if len(files) == 1 and sniff(files[0]) == "text":
+        return caffe.load_definition(files[0], input_shape=shape), False
+    return caffe.load(*files, input_shape=shape), True
+
+
+def check_files(options: ModelOptions, files: Sequence[Path]) -> None:
+    """Refuse files as arguments together with options that name a network, or too many of them."""
+    if files and files_of(options):
+        raise OptionError("give the files as arguments or with --prototxt and --weights, not both")
+    if files and options.model is not None:
+        raise OptionError("give files or --model, not both")
+    if len(files) > 2:
+        raise OptionError(f"a net has at most two files, a definition and weights, but {len(files)} were given")
 
 
 def check_sources(options: ModelOptions) -> None:

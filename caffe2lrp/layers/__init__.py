@@ -11,8 +11,10 @@ from caffe2lrp.layers import (  # noqa: F401  (importing registers the types)
     join,
     lrn,
     pooling,
+    recurrent,
     reshape,
     softmax,
+    source,
 )
 from caffe2lrp.layers.base import REGISTRY, LayerParams, Shape, ShapeError, register
 

@@ -101,6 +101,8 @@ class Demonstrator:
         self.config = config
         self.dtype = np.dtype(dtype)
         self.network = caffe.load(config.param_file, config.model_file)
+        if len(self.network.inputs) > 1:
+            raise OptionError(f"{config.param_file}: the net has the inputs {', '.join(self.network.inputs)}, not one")
         self.mean = read_mean_file(config.mean_file, config.use_mean_file_asbinaryprotoblob, transposed=transposed_mean)
         self.labels = read_label_file(config.synsetfile)
         self.side = check_sizes(self.network.input_shape, self.mean, config.baseimgsize)

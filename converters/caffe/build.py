@@ -280,11 +280,15 @@ class _Builder:
         if not blob.fits(stored):
             file = self.weights.file if self.weights else ""
             raise ModelError(
-                f"{node}: its {name} has the shape {stored} for the input {bottoms[0]}, but {file} stores "
-                f"{blob.shape}. The weights belong to another net, or to another version or input size of it"
+                f"{node}: its {name} has the shape {stored}{_for_input(bottoms)}, but {file} stores {blob.shape}. "
+                "The weights belong to another net, or to another version or input size of it"
             )
         values = blob.values.reshape(stored)
         return np.ascontiguousarray(values.T) if turned else values
+
+
+def _for_input(bottoms: list[Shape]) -> str:
+    return f" for the input {bottoms[0]}" if bottoms else ""
 
 
 def _zeros(node: Node, shape: Shape) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
+from caffe2lrp.converters.caffe.constants import dummy_shape
 from caffe2lrp.converters.caffe.message import Message, new
 from caffe2lrp.converters.caffe.schema import SCHEMAS
 from caffe2lrp.layers import REGISTRY, LayerParams
@@ -19,7 +20,9 @@ from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.layers.join import Concat, Slice
 from caffe2lrp.layers.lrn import LRN
 from caffe2lrp.layers.pooling import Pooling
+from caffe2lrp.layers.recurrent import LSTM, RNN, Recurrent
 from caffe2lrp.layers.reshape import Reshape
+from caffe2lrp.layers.source import DummyData, Parameter
 
 Note = Callable[[str], None]
 Reader = Callable[[Message, Note], LayerParams]
@@ -122,8 +125,8 @@ def write_params(params: LayerParams) -> tuple[str, Message] | None:
 def _drop_defaults(message: Message) -> None:
     for name, values in list(message.values.items()):
         known = message.schema.by_name[name]
-        if name.endswith(("_h", "_w")):
-            continue  # pairs are given together or not at all
+        if name.endswith(("_h", "_w")) or name == "pool":
+            continue  # pairs are given together or not at all; a reader wants to see what a pooling layer does
         if not values or (not known.repeated and not known.is_message and values == [known.default]):
             del message.values[name]
 
@@ -269,6 +272,64 @@ def _read_inner_product(layer: Message, note: Note) -> LayerParams:
 @writes("InnerProduct", "inner_product_param")
 def _write_inner_product(params: InnerProduct) -> Message:
     return new("InnerProductParameter", num_output=params.num_output, bias_term=params.bias, axis=params.axis)
+
+
+@reads("LSTM")
+def _read_lstm(layer: Message, note: Note) -> LayerParams:
+    return LSTM(*_recurrent(layer, note))
+
+
+@reads("RNN")
+def _read_rnn(layer: Message, note: Note) -> LayerParams:
+    return RNN(*_recurrent(layer, note))
+
+
+def _recurrent(layer: Message, note: Note) -> tuple[int, bool]:
+    param = layer.get("recurrent_param")
+    if param.get("num_output") <= 0:
+        raise ParameterError("num_output is missing or 0")
+    if not param.get("expose_hidden"):
+        note(
+            "begins every run with states of 0, where Caffe goes on from the run before if the first continuation "
+            "indicators are not 0; run a sequence as a whole, it may have any number of steps"
+        )
+    return param.get("num_output"), param.get("expose_hidden")
+
+
+@writes("LSTM", "recurrent_param")
+@writes("RNN", "recurrent_param")
+def _write_recurrent(params: Recurrent) -> Message:
+    return new("RecurrentParameter", num_output=params.num_output, expose_hidden=params.expose_hidden)
+
+
+@reads("Parameter")
+def _read_parameter(layer: Message, note: Note) -> LayerParams:
+    return Parameter(_constant_shape(tuple(layer.get("parameter_param").get("shape").all("dim"))))
+
+
+@writes("Parameter", "parameter_param")
+def _write_parameter(params: Parameter) -> Message:
+    return new("ParameterParameter", shape=new("BlobShape", dim=params.shape))
+
+
+@reads("DummyData")
+def _read_dummy_data(layer: Message, note: Note) -> LayerParams:
+    (filler,) = layer.get("dummy_data_param").all("data_filler")  # the graph gives each top a layer of its own
+    return DummyData(_constant_shape(dummy_shape(layer, 0)), filler.get("value"))
+
+
+@writes("DummyData", "dummy_data_param")
+def _write_dummy_data(params: DummyData) -> Message:
+    filler = new("FillerParameter", value=params.value) if params.value else None
+    return new("DummyDataParameter", shape=new("BlobShape", dim=params.shape), data_filler=filler)
+
+
+def _constant_shape(shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    if shape is None:
+        raise ParameterError("has no shape")
+    if min(shape, default=1) < 1:
+        raise ParameterError(f"has the impossible shape {shape}")
+    return shape
 
 
 @reads("LRN")

@@ -9,5 +9,7 @@ from caffe2lrp.engine.layers import (  # noqa: F401
     join,
     lrn,
     pooling,
+    recurrent,
     softmax,
+    source,
 )
