@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ TINY = (
     *("tiny_lrn_within", "tiny_maxpool", "tiny_notinplace", "tiny_signed"),
 )
 LARGE = ("bvlc_reference_caffenet", "bvlc_googlenet")
-NAMES = {f.name for f in toolbox.fields(toolbox.Options)}
+NAMES = {f.name for f in fields(toolbox.Options)}
 
 network = cache(golden_network)
 

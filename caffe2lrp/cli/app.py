@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import caffe2lrp
-from caffe2lrp.cli import commands
+from caffe2lrp.cli import commands, toolbox
 from caffe2lrp.cli.terminal import error
 from caffe2lrp.errors import Caffe2LrpError
 from caffe2lrp.models.cli import app as models
@@ -86,6 +86,8 @@ app.command("upgrade", epilog=commands.UPGRADE_EXAMPLES)(commands.upgrade)
 app.command("weights", epilog=commands.WEIGHTS_EXAMPLES)(commands.weights)
 app.command("convert", epilog=commands.CONVERT_EXAMPLES)(commands.convert)
 app.command("diff", epilog=commands.DIFF_EXAMPLES)(commands.diff)
+app.command("toolbox", epilog=toolbox.TOOLBOX_EXAMPLES)(toolbox.toolbox)
+app.command("apply-heatmap", epilog=toolbox.APPLY_EXAMPLES)(toolbox.apply_heatmap)
 app.add_typer(models, name="models")
 
 

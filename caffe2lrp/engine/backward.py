@@ -46,7 +46,8 @@ class Settings:
     average_max
         Max pooling shares relevance out as average pooling does.
     spread_empty
-        Average pooling adds the activations themselves where a window's sum is below 1e-6 (LRP Toolbox).
+        Names of the pooling layers that share out as averages and, where a window's sum is below 1e-6, add the
+        activations themselves, even if they do not lead to the start (LRP Toolbox).
     """
 
     rules: tuple[tuple[str, Rule], ...]
@@ -55,7 +56,7 @@ class Settings:
     relu: ReLURule = "pass"
     derivative: bool = False
     average_max: bool = False
-    spread_empty: bool = False
+    spread_empty: tuple[str, ...] = ()
 
 
 class Ledger:
@@ -140,13 +141,12 @@ class RelevancePlan:
         return dependent
 
     def _layers_below(self, start: str) -> list[Layer]:
-        """Layers between the inputs and the start that depend on an input and lead to the start."""
+        """Layers between the inputs and the start that depend on an input and lead to the start, or add relevance."""
         needed = {start}
         path = []
         for layer in reversed(self.network.layers):
-            if any(blob in needed for blob in layer.outputs) and any(
-                blob in self.dependent for blob in layer.value_inputs
-            ):
+            leads = any(blob in needed for blob in layer.outputs) or layer.name in self.settings.spread_empty
+            if leads and any(blob in self.dependent for blob in layer.value_inputs):
                 needed.update(layer.value_inputs)
                 path.append(layer)
         return path[::-1]

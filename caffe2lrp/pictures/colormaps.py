@@ -92,9 +92,18 @@ class Colormap:
         numpy.ndarray
             uint8, the shape of `values` and one more axis of 3 (red, green, blue).
         """
+        return to_bytes(self.fractions(values))
+
+    def fractions(self, values: ArrayLike) -> np.ndarray:
+        """Colours of `values` as float64 in [0, 1]; see the call."""
         x = np.nan_to_num(np.asarray(values, np.float64), nan=0.0, posinf=1.0, neginf=-1.0)
-        # Truncated, as the Toolbox and zennit do; the small term undoes 0.8 * 255 = 203.99999999999997.
-        return (self._colours(np.clip(x, -1, 1)) * 255 + 1e-9).astype(np.uint8)
+        return self._colours(np.clip(x, -1, 1))
+
+
+def to_bytes(fractions: np.ndarray) -> np.ndarray:
+    """Colours in [0, 1] as uint8: clipped, and truncated as the Toolbox and zennit do."""
+    # The small term undoes 0.8 * 255 = 203.99999999999997.
+    return (np.clip(fractions, 0, 1) * 255 + 1e-9).astype(np.uint8)
 
 
 def colormap(name: str) -> Colormap:

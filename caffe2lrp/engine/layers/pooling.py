@@ -113,7 +113,7 @@ def _add_relevance(
     if params.method == "MAX" and not settings.average_max:
         program.add(kernels.max_pooling_relevance, *images, *window, label=label)
     else:
-        spread = settings.spread_empty
+        spread = label in settings.spread_empty
         program.add(
             kernels.average_pooling_relevance, images[0], *images[2:], *window, _EMPTY if spread else 0.0, spread,
             label=label,

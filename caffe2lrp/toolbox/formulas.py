@@ -1,8 +1,4 @@
-"""The LRP Toolbox's numbers: its formula codes, options and oddities, for those who compare with it.
-
-The Toolbox (caffe-master-lrp 1.3.1) is the implementation by the authors of LRP. `explain` computes what it
-computes; `caffe2lrp.explain` is the mathematics. docs/toolbox.md lists where the two differ.
-"""
+"""The LRP Toolbox's numbers: its formula codes, options and oddities."""
 
 from __future__ import annotations
 
@@ -29,6 +25,8 @@ from caffe2lrp.layers.softmax import Softmax
 from caffe2lrp.rules import Quirks, Rule
 
 GRADIENT, SENSITIVITY, DECONVOLUTION, GUIDED = 11, 99, 26, 166
+BOXED = (6, 8, 18)
+"""Formulas with the z^B rule at the first layer, which need the mean image."""
 
 # formula: (rule up to layer index AUX, rule of convolutions, rule of fully connected layers)
 _BY_INDEX = {
@@ -45,6 +43,23 @@ _BY_INDEX = {
 }
 # formula: rule of convolutions but the first, which has z^B (22: none has); fully connected ones have fixed alpha-beta
 _BY_DEPTH = {6: "ab", 8: "eps", 18: "fixed", 22: "fixed"}
+AUX = "auxiliaryvariable_maxlayerindexforflatdistinconv"
+"""The Toolbox's name of the last layer index that the rule of the low layers has."""
+METHODS = {
+    "epsilon": 0,
+    "alphabeta": 2,
+    "eps_n_flat": 54,
+    "eps_n_wsquare": 56,
+    "ab_n_flat": 58,
+    "ab_n_wsquare": 60,
+    "eps_n_ab": 114,
+    "layer_dep": 100,
+    "layer_dep_n_flat": 102,
+    "layer_dep_n_wsquare": 104,
+    "deconv": 26,
+    "guided_backprop": 166,
+}
+"""Formulas by the names that the Toolbox's Python demonstrator has for them."""
 FORMULAS = (*_BY_INDEX, *_BY_DEPTH, GRADIENT, DECONVOLUTION, GUIDED, SENSITIVITY)
 """All values of ``relpropformulatype``."""
 
@@ -77,7 +92,7 @@ _ALIASES = {
     "formula": "relpropformulatype",
     "epsilon": "epsstab",
     "beta": "alphabeta_beta",
-    "aux": "auxiliaryvariable_maxlayerindexforflatdistinconv",
+    "aux": AUX,
 }
 
 
@@ -129,8 +144,9 @@ def explain(network: Network, x: Any, target: Target = None, *, imagemean: Any =
     imagemean
         Mean image (C, H, W) for the z^B rule of formulas 6, 8 and 18: pixels lie in [0 - mean, 255 - mean].
     options
-        `Options` by the Toolbox's names, or by their aliases: ``formula`` (relpropformulatype), ``epsilon``
-        (epsstab), ``beta`` (alphabeta_beta), ``aux`` (the layer index of formulas 54 to 114).
+        `Options` by the Toolbox's names, or by their aliases: ``formula`` (relpropformulatype; also one of the names
+        in `METHODS`), ``epsilon`` (epsstab), ``beta`` (alphabeta_beta), ``aux`` (the layer index of formulas 54 to
+        114).
 
     Returns
     -------
@@ -151,25 +167,23 @@ def explain(network: Network, x: Any, target: Target = None, *, imagemean: Any =
 
 def run(session: Any, target: Target = None, *, imagemean: Any = None, **options: Any) -> Explanation:
     """As `explain`, on a session, so that several formulas share one forward pass."""
-    chosen = parse_options(options)
     network = session.network
-    counted = steps(network)
-    first, last = _range(counted, chosen)
-    _check(network, counted[first : last + 1], chosen)
+    chosen, visited, its_rules = check(network, **options)
     formula = chosen.relpropformulatype
     is_gradient = formula in (GRADIENT, SENSITIVITY)
-    start = counted[last]
+    start = visited[-1]
     # A Softmax as last layer sends down all its probabilities, whatever the target.
     softmax = start.layer if start.type == "Softmax" and not is_gradient else None
     blob = softmax.inputs[0] if softmax is not None else start.blob
+    average_max = bool(chosen.maxpoolingtoavgpoolinginbackwardpass) and not is_gradient
     settings = Settings(
-        rules=_rules(network, counted, chosen),
+        rules=its_rules,
         start=blob,
         lrn="toolbox" if chosen.lrn_backward_type == 1 else "identity",
         relu={DECONVOLUTION: "positive", GUIDED: "guided"}.get(formula, "pass"),  # type: ignore[arg-type]
         derivative=is_gradient,
-        average_max=bool(chosen.maxpoolingtoavgpoolinginbackwardpass) and not is_gradient,
-        spread_empty=True,
+        average_max=average_max,
+        spread_empty=() if is_gradient else _averages(visited, average_max),
     )
     mean = None if imagemean is None else np.asarray(imagemean, np.float64)
     backward = session.plan(
@@ -195,6 +209,20 @@ def run(session: Any, target: Target = None, *, imagemean: Any = None, **options
     )
 
 
+def check(network: Network, **options: Any) -> tuple[Options, list[Step], tuple[tuple[str, Rule], ...]]:
+    """Options that fit a network, the layers of the pass from the first to the last, and the rules of the linear ones.
+
+    Raises
+    ------
+    OptionError, ModelError
+        As by `explain`.
+    """
+    chosen = parse_options(options)
+    visited = _visited(steps(network), chosen)
+    _check(network, visited, chosen)
+    return chosen, visited, _rules(visited, chosen)
+
+
 def parse_options(options: dict[str, Any]) -> Options:
     """Options by name or alias; real numbers are rounded to single precision, which the Toolbox keeps them in."""
     known = {f.name: type(f.default) for f in fields(Options)}
@@ -205,10 +233,8 @@ def parse_options(options: dict[str, Any]) -> Options:
             raise OptionError(f"the Toolbox has no option '{name}'; it has {', '.join([*known, *_ALIASES])}")
         if field in values:
             raise OptionError(f"option {field} is given twice, once as {name}")
-        try:
-            values[field] = float(np.float32(value)) if known[field] is float else int(value)
-        except (TypeError, ValueError):
-            raise OptionError(f"option {name} must be a number, not {value!r}") from None
+        named = METHODS if field == "relpropformulatype" and isinstance(value, str) else {}
+        values[field] = _number(name, named.get(value, value), known[field])
     chosen = replace(Options(), **values)
     formula = chosen.relpropformulatype
     if formula not in FORMULAS:
@@ -216,13 +242,30 @@ def parse_options(options: dict[str, Any]) -> Options:
     aux = chosen.auxiliaryvariable_maxlayerindexforflatdistinconv
     if formula in _BY_INDEX and _BY_INDEX[formula][0] is not None and aux < 0:
         raise OptionError(f"formula {formula} needs auxiliaryvariable_maxlayerindexforflatdistinconv >= 0, not {aux}")
+    for name in ("codeexectype", "biastreatmenttype", "maxpoolingtoavgpoolinginbackwardpass", "has_init_relevance"):
+        if getattr(chosen, name) not in (0, 1):
+            raise OptionError(f"{name} must be 0 or 1, not {getattr(chosen, name)}")
     if chosen.lrn_backward_type not in (-1, 0, 1):
         raise OptionError(f"lrn_backward_type must be 1, 0 or -1, not {chosen.lrn_backward_type}")
     return chosen
 
 
-def _range(counted: list[Step], options: Options) -> tuple[int, int]:
-    """(first, last) layer index of the pass; -1 is below the lowest Softmax, -2 the highest InnerProduct."""
+def _number(name: str, value: Any, kind: type) -> float | int:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise OptionError(f"option {name} must be a number, not {value!r}") from None
+    if kind is int:
+        if not number.is_integer():
+            raise OptionError(f"option {name} must be a whole number, not {value!r}")
+        return int(number)
+    if not abs(number) <= float(np.finfo(np.float32).max):
+        raise OptionError(f"option {name} must be a finite number of single precision, not {value!r}")
+    return float(np.float32(number))
+
+
+def _visited(counted: list[Step], options: Options) -> list[Step]:
+    """The layers of the pass; lastlayerindex -1 is below the lowest Softmax, -2 the highest InnerProduct."""
     first, last = options.firstlayerindex, options.lastlayerindex
     if last == -1:
         last = min((i for i, step in enumerate(counted) if step.type == "Softmax"), default=0) - 1
@@ -235,7 +278,7 @@ def _range(counted: list[Step], options: Options) -> tuple[int, int]:
             f"lastlayerindex {options.lastlayerindex} gives no pass: it must name a layer of 1 to {len(counted) - 1}, "
             "-1 needs a Softmax and -2 an InnerProduct layer"
         )
-    return first, last
+    return counted[: last + 1]
 
 
 def _check(network: Network, visited: list[Step], options: Options) -> None:
@@ -271,10 +314,21 @@ def _check_slow_path(layer: Layer, formula: int) -> None:
         raise ModelError(f"{layer}: formula {formula} has no codeexectype 1")
 
 
-def _rules(network: Network, counted: list[Step], options: Options) -> tuple[tuple[str, Rule], ...]:
+def _averages(visited: list[Step], average_max: bool) -> tuple[str, ...]:
+    """Pooling layers that pass relevance on as averages do."""
+    return tuple(
+        step.name
+        for step in visited
+        if step.layer is not None
+        and isinstance(step.layer.params, Pooling)
+        and (average_max or step.layer.params.method == "AVE")
+    )
+
+
+def _rules(visited: list[Step], options: Options) -> tuple[tuple[str, Rule], ...]:
     return tuple(
         (step.layer.name, _rule(step.layer, index, options))
-        for index, step in enumerate(counted)
+        for index, step in enumerate(visited)
         if step.layer is not None and isinstance(step.layer.params, (Convolution, InnerProduct))
     )
 
