@@ -21,9 +21,12 @@ from caffe2lrp.errors import FileFormatError, OptionError
 from caffe2lrp.ir import Layer, Network
 from caffe2lrp.layers import REGISTRY
 from caffe2lrp.layers.activation import ReLU
+from caffe2lrp.layers.base import LayerParams
+from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.eltwise import Eltwise
 from caffe2lrp.layers.join import Slice
-from tests.layer_cases import CASES, network_of
+from caffe2lrp.layers.pooling import Pooling
+from tests.layer_cases import CASES, chain, network_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -158,6 +161,20 @@ def test_every_layer_is_in_the_picture(shared: Path) -> None:
 def test_every_layer_type(name: str, data: st.DataObject) -> None:
     network = network_of(data.draw(CASES[name]))
     assert any(re.search(rf"\b{name}\b", text) for text in texts(svg(network)))
+
+
+@pytest.mark.parametrize(
+    ("params", "shape", "text"),
+    [
+        (Convolution(2, (3, 3)), (1, 2, 5, 7), "Convolution 3x3 → 1x2x3x5"),
+        (Convolution(2, (3, 1), (2, 1)), (1, 2, 5, 7), "Convolution 3x1/2x1 → 1x2x2x7"),
+        (Pooling("MAX", (2, 2), (2, 2)), (1, 2, 6, 8), "Pooling 2x2/2 → 1x2x3x4"),
+        (Pooling("AVE", None), (1, 2, 5, 7), "Pooling → 1x2x1x1"),
+    ],
+    ids=str,
+)
+def test_windows(params: LayerParams, shape: tuple[int, ...], text: str) -> None:
+    assert text in texts(svg(chain(shape, params)))
 
 
 def test_only_what_feeds_nothing_else_is_attached() -> None:

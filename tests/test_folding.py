@@ -14,7 +14,7 @@ from caffe2lrp.layers.activation import ReLU
 from caffe2lrp.layers.affine import Bias, Scale
 from caffe2lrp.layers.base import LayerParams
 from caffe2lrp.layers.batch_norm import BatchNorm
-from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.convolution import Convolution, Deconvolution
 from caffe2lrp.layers.eltwise import Eltwise
 from caffe2lrp.layers.inner_product import InnerProduct
 from tests import naive
@@ -35,7 +35,12 @@ def check(network: Network, types: list[str]) -> Network:
 
 @pytest.mark.parametrize(
     "linear",
-    [Convolution(6, (3, 2), group=2), Convolution(5, (1, 1), bias=False), InnerProduct(7, bias=False)],
+    [
+        Convolution(6, (3, 2), group=2),
+        Convolution(5, (1, 1), bias=False),
+        Deconvolution(6, (3, 2), group=2),
+        InnerProduct(7, bias=False),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize(
@@ -44,7 +49,7 @@ def check(network: Network, types: list[str]) -> Network:
     ids=lambda affine: "+".join(map(str, affine)),
 )
 def test_into_linear_layers(linear: LayerParams, affine: tuple[LayerParams, ...]) -> None:
-    folded = check(chain((3, 2, 5, 7), linear, *affine, ReLU()), [linear.type, "ReLU"])
+    folded = check(chain((3, 4, 5, 7), linear, *affine, ReLU()), [linear.type, "ReLU"])
     assert set(folded.layers[0].weights) == {"weight", "bias"}
 
 

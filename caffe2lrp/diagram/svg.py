@@ -163,11 +163,11 @@ def _colour(layer: Layer) -> str:
 
 def _kind(layer: Layer) -> str:
     """Type, and the window where there is one: ``Convolution 7x7/2`` has stride 2."""
-    kernel, stride = getattr(layer.params, "kernel", None), getattr(layer.params, "stride", (1, 1))
-    if kernel is None:
+    kernel, stride = getattr(layer.params, "kernel", None), getattr(layer.params, "stride", ())
+    if not kernel:
         return layer.type
-    step = "" if set(stride) == {1} else f"/{_shape(stride) if len(set(stride)) > 1 else stride[0]}"
-    return f"{layer.type} {_shape(kernel)}{step}"
+    steps = stride[:1] if len(set(stride)) == 1 else stride
+    return f"{layer.type} {_shape(kernel)}{'' if set(steps) <= {1} else f'/{_shape(steps)}'}"
 
 
 def _shape(shape: Sequence[int]) -> str:
