@@ -60,8 +60,8 @@ def run(
             bar.show(picture.path.name)
             try:
                 evaluate(network, picture.path, _annotation(picture.path, options), settings, store, bar.step)
-            except Caffe2LrpError as problem:
-                problems.append(str(problem))
+            except Caffe2LrpError as failure:
+                problems.append(str(failure))
             bar.reach((i + 1) * max(per_picture, 1))
     _tell(store, network.name, options, problems)
     for problem in problems:

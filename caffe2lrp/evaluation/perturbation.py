@@ -90,7 +90,7 @@ def _blur(x: np.ndarray, bounds: Bounds, rng: np.random.Generator) -> np.ndarray
         width[axis] = (9, 9)
         padded = np.pad(x, width, mode="edge")
         size = x.shape[axis]
-        x = sum(w * np.take(padded, np.arange(i, i + size), axis=axis) for i, w in enumerate(weights))  # type: ignore[assignment]
+        x = sum(w * np.take(padded, np.arange(i, i + size), axis=axis) for i, w in enumerate(weights))
     return x
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -124,7 +125,8 @@ def images_to_run(network: Network, settings: Settings) -> int:
     if not settings.orders:
         return 0
     p = settings.perturbation
-    steps = min(p.steps, int(np.prod(grid(*network.input_shape[2:4], p.region)))) + 1
+    height, width = network.input_shape[2:]
+    steps = min(p.steps, math.prod(grid(height, width, p.region))) + 1
     draws = p.draws if p.operator in RANDOM else 1
     return steps * (len(settings.methods) * len(settings.orders) * draws + p.draws)
 

@@ -67,7 +67,7 @@ def mean_curve(records: Sequence[Record], method: str, order: str) -> np.ndarray
 
 def write_csv(records: Sequence[Record], folder: Path) -> list[Path]:
     """Write ``images.csv`` (one row for each image and method) and ``curves.csv`` (mean curves)."""
-    images = [["image", "sha256", "class", "score", "method", *MEASURES]]
+    images: list[list[object]] = [["image", "sha256", "class", "score", "method", *MEASURES]]
     for record in records:
         numbers = measures(record)
         head = [record["image"], record["sha256"], record["target"], record["score"], record["method"]]

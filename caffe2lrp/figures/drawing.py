@@ -25,7 +25,7 @@ _DPI = 300
 _PANEL, _GAP, _MARGIN = 1.12, 0.06, 0.12  # inches
 _NAMES = 1.15
 _SMALL, _NORMAL = 6.0, 7.5  # points
-_STYLE = {"font.family": "DejaVu Sans", "pdf.fonttype": 42, "pdf.compression": 6, "image.interpolation": "none"}
+_STYLE: Any = {"font.family": "DejaVu Sans", "pdf.fonttype": 42, "pdf.compression": 6, "image.interpolation": "none"}
 
 
 def write_figure(sheet: Sheet, stem: Path, facts: Mapping[str, Any], cmap: str) -> list[Path]:

@@ -95,7 +95,7 @@ def _lrn(toolbox: bool) -> list[Column]:
 def _methods(toolbox: bool) -> list[Column]:
     if toolbox:
         formulas = (("sensitivity", 99), ("deconvolution", 26), ("guided_backprop", 166))
-        lrp = {"formula": 100, "epsilon": 1.0, "beta": 1.0, "lrn_backward_type": 1}
+        lrp: dict[str, Any] = {"formula": 100, "epsilon": 1.0, "beta": 1.0, "lrn_backward_type": 1}
         baselines = [Column(_TITLES[name], {"formula": n, "lrn_backward_type": 1}) for name, n in formulas]
         return [*baselines, Column("LRP", lrp)]
     names = ("sensitivity", "deconvolution", "guided_backprop")
