@@ -18,9 +18,11 @@ def softmax(part: Int, parts: Int, x: F3, y: F3) -> None:
         highest = x[o, 0, i]
         for c in range(x.shape[1]):
             highest = max(highest, x[o, c, i])
-        total = x.dtype.type(0)
         for c in range(x.shape[1]):
             y[o, c, i] = math.exp(x[o, c, i] - highest)
+        # Summed apart: in one loop the order of the sum depends on how far x and y lie from each other in memory.
+        total = x.dtype.type(0)
+        for c in range(x.shape[1]):
             total += y[o, c, i]
         for c in range(x.shape[1]):
             y[o, c, i] /= total
