@@ -20,10 +20,14 @@ _HOMES = {
     "Network": "caffe2lrp.ir",
     "Preprocessing": "caffe2lrp.preprocessing",
     "Session": "caffe2lrp.engine.session",
+    "draw": "caffe2lrp.diagram",
     "explain": "caffe2lrp.explanation",
     "export_onnx": "caffe2lrp.converters.onnx",
+    "fold_affine_layers": "caffe2lrp.engine.folding",
     "load": "caffe2lrp.converters.caffe",
     "read_composite": "caffe2lrp.composite_file",
+    "save": "caffe2lrp.converters.caffe",
+    "save_weights": "caffe2lrp.converters.arrays",
 }
 
 __all__ = [
@@ -33,17 +37,24 @@ __all__ = [
     "Network",
     "Preprocessing",
     "Session",
+    "draw",
     "explain",
     "export_onnx",
+    "fold_affine_layers",
     "load",
     "read_composite",
+    "save",
+    "save_weights",
 ]
 
 if TYPE_CHECKING:
     from caffe2lrp.composite_file import read_composite
     from caffe2lrp.composites import Composite
-    from caffe2lrp.converters.caffe import load
+    from caffe2lrp.converters.arrays import save_weights
+    from caffe2lrp.converters.caffe import load, save
     from caffe2lrp.converters.onnx import export_onnx
+    from caffe2lrp.diagram import draw
+    from caffe2lrp.engine.folding import fold_affine_layers
     from caffe2lrp.engine.session import Session
     from caffe2lrp.errors import Caffe2LrpError
     from caffe2lrp.explanation import Explanation, explain

@@ -1,8 +1,8 @@
 """Composites: named tables that say which rule a layer gets.
 
 A row is (where, rule). Rows are tried from top to bottom, and the first that fits a layer gives it its rule. Linear
-layers (convolution, fully connected) must get one; any other layer keeps the relevance of its type (docs/rules.md)
-unless a row lets relevance `pass` it.
+layers (convolution, fully connected, recurrent) must get one; any other layer keeps the relevance of its type
+(docs/rules.md) unless a row lets relevance `pass` it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,18 @@ from caffe2lrp import rules
 from caffe2lrp.errors import OptionError
 from caffe2lrp.ir import Layer, Network
 from caffe2lrp.layers import REGISTRY, LayerParams
-from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.convolution import Convolution, Deconvolution
 from caffe2lrp.layers.inner_product import InnerProduct
+from caffe2lrp.layers.recurrent import LSTM, RNN, Recurrent
 from caffe2lrp.rules import Rule
 
-LINEAR: dict[type[LayerParams], str] = {Convolution: "convolution", InnerProduct: "dense"}
+LINEAR: dict[type[LayerParams], str] = {
+    Convolution: "convolution",
+    Deconvolution: "convolution",
+    InnerProduct: "dense",
+    RNN: "dense",
+    LSTM: "dense",
+}
 """The linear layer types and their roles."""
 
 ROLES = ("first", "last", "linear", *dict.fromkeys(LINEAR.values()))
@@ -156,7 +163,7 @@ def _places(network: Network) -> dict[str, _Place]:
     places = {}
     for i, layer in enumerate(linear):
         roles = {"linear", LINEAR[type(layer.params)]}
-        if ahead[layer.name] == 0:
+        if ahead[layer.name] == 0 and not isinstance(layer.params, Recurrent):  # which know the epsilon rule only
             roles.add("first")
         if layer.name not in behind:
             roles.add("last")
@@ -169,7 +176,7 @@ def _linear_before(network: Network) -> dict[str, int]:
     passed = dict.fromkeys(network.inputs, 0)  # by blob
     ahead = {}
     for layer in network.layers:
-        number = max((passed[blob] for blob in layer.inputs), default=0)
+        number = max((passed[blob] for blob in layer.value_inputs), default=0)
         if type(layer.params) in LINEAR:
             ahead[layer.name] = number
             number += 1
@@ -187,7 +194,7 @@ def _followed(network: Network) -> set[str]:
         if linear and onward:
             found.add(layer.name)
         if linear or onward:
-            leads.update(layer.inputs)
+            leads.update(layer.value_inputs)
     return found
 
 

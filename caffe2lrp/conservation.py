@@ -1,8 +1,9 @@
 """The account of relevance: how much reached each layer, and where the rest went.
 
 A linear layer's denominators contain more than its inputs: the bias takes part and keeps its share
-b_j s_j, the stabiliser keeps epsilon sign(z_j) s_j, and a term whose denominator is 0 is dropped. What a
-rule gives to zero padding is lost, too (flat, w^2 and z^B give some). Sums are in float64.
+b_j s_j, the stabiliser keeps epsilon sign(z_j) s_j, and a term whose denominator is 0 is dropped. Blobs
+that do not depend on the input (learned or constant ones) count as biases of the layer that reads them.
+What a rule gives to zero padding is lost, too (flat, w^2 and z^B give some). Sums are in float64.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Account:
     entries
         One for each layer on the way.
     arrived
-        Relevance of the input.
+        Relevance of all inputs.
     """
 
     start: float
@@ -83,20 +84,21 @@ def account_of(plan: RelevancePlan) -> Account:
         ledger = plan.ledgers.get(layer.name)
         if ledger is not None:
             bias, epsilon, dropped = _kept(ledger)
+        given = [(blob in plan.dependent, _given(plan, blob, buffer)) for blob, buffer in plan.sent[layer.name]]
         entries.append(
             Entry(
                 layer=layer.name,
                 type=layer.type,
                 rule=ledger.rule.name if ledger else "",
                 above=_sum(plan.relevance[blob] for blob in layer.outputs),
-                below=sum(_given(plan, blob, buffer) for blob, buffer in plan.sent[layer.name]),
-                bias=bias,
+                below=sum(sent for dependent, sent in given if dependent),
+                bias=bias + sum(sent for dependent, sent in given if not dependent),
                 epsilon=epsilon,
                 dropped=dropped,
             )
         )
     start = _sum([plan.relevance[plan.settings.start]])
-    return Account(start, tuple(entries), _sum([plan.input_relevance]))
+    return Account(start, tuple(entries), _sum(plan.input_relevances.values()))
 
 
 def _given(plan: RelevancePlan, blob: str, buffer: np.ndarray) -> float:

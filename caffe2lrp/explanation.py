@@ -33,7 +33,8 @@ class Explanation:
     Attributes
     ----------
     relevance
-        (N, C, H, W), in the precision of the input; its sum is the score, less what `account` lists.
+        (N, C, H, W), in the precision of the input; its sum is the score, less what `account` lists. Of a network
+        with several inputs it is the relevance of the first.
     score
         (N,) value at which relevance started: the class score below the softmax (the sum over the
         targets where several were started together).
@@ -45,6 +46,8 @@ class Explanation:
         Where relevance went, layer by layer, if it was asked for.
     rule
         Name of the rule or composite.
+    relevances
+        Relevance of every input by its blob; together they sum up as `relevance` does where there is one input.
     """
 
     relevance: np.ndarray = field(repr=False)
@@ -53,6 +56,7 @@ class Explanation:
     outputs: np.ndarray = field(repr=False)
     rule: str
     account: Account | None = field(default=None, repr=False)
+    relevances: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
 
 def explain(
@@ -75,7 +79,8 @@ def explain(
     network
         The network.
     x
-        Input, (N, C, H, W), preprocessed. float64 runs everything in float64, anything else in float32.
+        Input, (N, C, H, W), preprocessed, or a dict of one array for each input blob. float64 (of the first input)
+        runs everything in float64, anything else in float32.
     target
         None explains the highest output of each image. For one image: an index, or a list of indices
         whose relevance is started together. For several images: one entry for each.
@@ -150,12 +155,7 @@ def start_blob(network: Network, name: str | None = None) -> str:
         If the network has several outputs and none is named.
     """
     if name is not None:
-        if name in network.shapes:
-            return name
-        for layer in network.layers:
-            if layer.name == name:
-                return layer.outputs[0]
-        raise OptionError(f"{network.name} has no blob or layer '{name}'")
+        return network.find_blob(name)
     producers = network.producers
     starts = []
     for blob in network.outputs:

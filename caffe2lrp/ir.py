@@ -7,6 +7,7 @@ blob may have any number of readers), so there are no Split layers.
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from caffe2lrp.errors import ModelError
+from caffe2lrp.errors import ModelError, OptionError
 from caffe2lrp.layers.base import LayerParams, Shape, ShapeError
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ class Layer:
     def type(self) -> str:
         """Caffe's name of the layer type, for example ``Convolution``."""
         return self.params.type
+
+    @property
+    def value_inputs(self) -> tuple[str, ...]:
+        """The inputs whose values matter, and not only their shape."""
+        return tuple(blob for i, blob in enumerate(self.inputs) if i not in self.params.shape_inputs)
 
     def __str__(self) -> str:
         return f"layer '{self.name}' ({self.type}, {self.origin})"
@@ -164,6 +170,40 @@ class Network:
                 return layer
         raise ModelError(f"{self.name or 'the network'} has no layer '{name}'")
 
+    def weighted_layers(self) -> list[Layer]:
+        """The layers that have weights; files tell these apart by the layers' names.
+
+        Raises
+        ------
+        ModelError
+            If two of them have the same name.
+        """
+        layers = [layer for layer in self.layers if layer.weights]
+        names: set[str] = set()
+        for layer in layers:
+            if layer.name in names:
+                raise ModelError(f"{layer}: another layer with weights has the same name")
+            names.add(layer.name)
+        return layers
+
+    def find_blob(self, name: str) -> str:
+        """The blob called `name`, here or in Caffe (where the last value counts), or the first output of such a layer.
+
+        Raises
+        ------
+        OptionError
+            If there is neither.
+        """
+        if name in self.shapes:
+            return name
+        known = {layer.name: layer.outputs[0] for layer in reversed(self.layers) if layer.outputs}
+        known |= {self.caffe_name(blob): blob for blob in self.shapes}
+        if name in known:
+            return known[name]
+        near = difflib.get_close_matches(name, [*self.shapes, *known], 3)
+        hint = f"; near: {', '.join(dict.fromkeys(near))}" if near else ""
+        raise OptionError(f"{self.name or 'the network'} has no blob or layer '{name}'{hint}")
+
     def caffe_name(self, blob: str) -> str:
         """Caffe's name of a blob; several values share one name where layers run in place."""
         return self._blob_names.get(blob, blob)
@@ -189,7 +229,7 @@ class Network:
         Parameters
         ----------
         shape
-            New shape of the first input blob, (N, C, H, W); other inputs take the new N.
+            New shape of the first input blob, (N, C, H, W); other inputs of its old N take the new one.
 
         Raises
         ------
@@ -197,12 +237,28 @@ class Network:
             If a layer does not accept the new shapes, for example a fully connected layer whose
             weights fit one image size only.
         """
-        new = tuple(int(d) for d in shape)
-        if new == self.input_shape:
-            return self
-        inputs = {blob: (new[0], *old[1:]) for blob, old in self.inputs.items()}
-        inputs[self.input] = new
-        return self.with_layers(self.layers, inputs=inputs)
+        batch = self.input_shape[:1]
+        others = {blob: (*shape[:1], *old[1:]) for blob, old in self.inputs.items() if old[:1] == batch}
+        return self.with_input_shapes({**others, self.input: shape})
+
+    def with_input_shapes(self, shapes: Mapping[str, Sequence[int]]) -> Network:
+        """The same network for other shapes of some of its inputs.
+
+        Parameters
+        ----------
+        shapes
+            New shapes by input blob; inputs that are not named keep theirs.
+
+        Raises
+        ------
+        ModelError
+            If there is no such input, or a layer does not accept the new shapes.
+        """
+        for blob in shapes:
+            if blob not in self.inputs:
+                raise ModelError(f"{self.name} has no input '{blob}'; its inputs are {', '.join(self.inputs)}")
+        new = {**self.inputs, **{blob: tuple(int(d) for d in shape) for blob, shape in shapes.items()}}
+        return self if new == self.inputs else self.with_layers(self.layers, inputs=new)
 
     def with_batch(self, n: int) -> Network:
         """The same network for batches of `n` images."""
@@ -219,6 +275,37 @@ class Network:
             preprocessing=self.preprocessing,
             labels=self.labels,
         )
+
+    def until(self, name: str) -> Network:
+        """The part of the network that computes one blob; the layers behind it and beside it are gone.
+
+        Parameters
+        ----------
+        name
+            The blob, or a layer for its first output; see `find_blob`.
+
+        Returns
+        -------
+        Network
+            Inputs that nothing reads any more are gone, too; labels, unless the blob was an output already.
+
+        Raises
+        ------
+        OptionError
+            If there is no such blob, or if it is an input.
+        """
+        end = self.find_blob(name)
+        needed, layers = {end}, []
+        for layer in reversed(self.layers):
+            if needed.intersection(layer.outputs):
+                layers.append(layer)
+                needed.update(layer.inputs)
+        if not layers:
+            raise OptionError(f"'{name}' is an input of {self.name or 'the network'}: no layers would be left")
+        part = self.with_layers(layers[::-1], {blob: shape for blob, shape in self.inputs.items() if blob in needed})
+        if end not in self.outputs:
+            part.labels = None
+        return part
 
     def describe(self, *, preprocessing: Preprocessing | None = None, labels: Sequence[str] | None = None) -> Network:
         """Attach preprocessing or labels and return the network itself."""
@@ -241,7 +328,9 @@ class Network:
         lines = [f"{self.name}: " + ", ".join(f"{blob} {shape}" for blob, shape in self.inputs.items())]
         for layer in self.layers:
             out = ", ".join(f"{blob} {self.shapes[blob]}" for blob in layer.outputs)
-            lines.append(f"  {layer.name} [{layer.params}] {', '.join(layer.inputs)} -> {out}")
+            lines.append(
+                " ".join(filter(None, [f"  {layer.name} [{layer.params}]", ", ".join(layer.inputs), f"-> {out}"]))
+            )
         return "\n".join(lines)
 
 

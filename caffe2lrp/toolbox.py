@@ -18,6 +18,7 @@ from caffe2lrp.errors import ModelError, OptionError
 from caffe2lrp.explanation import Explanation, Target, target_lists
 from caffe2lrp.ir import Layer, Network
 from caffe2lrp.layers.activation import AbsVal, Power, PReLU, ReLU, Sigmoid, TanH
+from caffe2lrp.layers.base import LayerParams, Shape, canonical_axis
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.dropout import Dropout
 from caffe2lrp.layers.inner_product import InnerProduct
@@ -180,10 +181,18 @@ def run(session: Any, target: Target = None, *, imagemean: Any = None, **options
         targets = target_lists(target, scores)
         begin = _begin(scores, targets, chosen) if softmax is None else scores
         backward.run(begin.reshape(values[blob].shape))
-        relevance = backward.input_relevance.copy()
+        relevances = {name: array.copy() for name, array in backward.input_relevances.items()}
     if formula == SENSITIVITY:
-        relevance[:] = np.sqrt((relevance**2).sum(axis=1, keepdims=True))
-    return Explanation(relevance, begin.sum(axis=1), targets, scores, f"toolbox formula {formula}")
+        for relevance in relevances.values():
+            relevance[:] = np.sqrt((relevance**2).sum(axis=1, keepdims=True))
+    return Explanation(
+        relevances[network.input],
+        begin.sum(axis=1),
+        targets,
+        scores,
+        f"toolbox formula {formula}",
+        relevances=relevances,
+    )
 
 
 def parse_options(options: dict[str, Any]) -> Options:
@@ -239,7 +248,7 @@ def _check(network: Network, visited: list[Step], options: Options) -> None:
         if layer is None:
             continue
         p = layer.params
-        if not isinstance(p, _KNOWN) or (isinstance(p, Convolution) and p.dilation != (1, 1)):
+        if not isinstance(p, _KNOWN) or _is_newer(p, network.shapes[layer.inputs[0]]):
             raise ModelError(f"{layer}: the Toolbox has no relevance for it; use caffe2lrp.explain")
         if isinstance(p, _PASSING) and formula not in (0, 2):
             raise ModelError(f"{layer}: the Toolbox stops at it under formula {formula}; only 0 and 2 pass")
@@ -247,6 +256,13 @@ def _check(network: Network, visited: list[Step], options: Options) -> None:
             raise ModelError(f"{layer}: lrn_backward_type 1 does not work within channels; use 0")
         if options.codeexectype == 1:
             _check_slow_path(layer, formula)
+
+
+def _is_newer(p: LayerParams, shape: Shape) -> bool:
+    """Whether a layer does what the Toolbox's Caffe cannot, or what it cannot explain."""
+    if isinstance(p, Convolution):
+        return p.dilation != (1, 1) or canonical_axis(p.axis, shape) != 1
+    return isinstance(p, Pooling) and (len(shape) != 4 or p.method == "STOCHASTIC")
 
 
 def _check_slow_path(layer: Layer, formula: int) -> None:

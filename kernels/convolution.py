@@ -110,16 +110,21 @@ class Sliding:
 
     def phases(self) -> list[Phase]:
         """The residues of the input pixels modulo the stride, and the cells of the kernel that reach each."""
-        found = []
-        for first_y in range(min(self.stride[0], self.source[2])):
-            for first_x in range(min(self.stride[1], self.source[3])):
-                taps = {}
-                for i, cell in enumerate(self.cells()):
-                    reach = [(first_y, first_x)[a] + self.pad[a] - cell[a] * self.dilation[a] for a in range(2)]
-                    if reach[0] % self.stride[0] == 0 and reach[1] % self.stride[1] == 0:
-                        taps[(reach[0] // self.stride[0], reach[1] // self.stride[1])] = i
-                found.append(Phase((first_y, first_x), taps))
-        return found
+        down, across = self._residues(0), self._residues(1)
+        return [
+            Phase((y, x), {(oy, ox): ky * self.kernel[1] + kx for oy, ky in rows.items() for ox, kx in columns.items()})
+            for y, rows in enumerate(down)
+            for x, columns in enumerate(across)
+        ]
+
+    def _residues(self, axis: int) -> list[dict[int, int]]:
+        """For each residue along an axis: offset in the output -> row (or column) of the kernel."""
+        stride = self.stride[axis]
+        reaching = []
+        for first in range(min(stride, self.source[2 + axis])):
+            reach = [first + self.pad[axis] - k * self.dilation[axis] for k in range(self.kernel[axis])]
+            reaching.append({r // stride: k for k, r in enumerate(reach) if r % stride == 0})
+        return reaching
 
     def backward(
         self, rows: int, taps: np.ndarray, grid: tuple[int, int], target: tuple[int, int],
@@ -160,18 +165,18 @@ class PackedMatrix:
 
 def add_forward(
     program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, x: np.ndarray, y: np.ndarray,
-    mode: int, label: str,
+    factor: np.ndarray, mode: int, label: str,
 ) -> None:  # fmt: skip
-    """Append y = weight * x + bias; the weight is (group, M / group, C / group, cells of the kernel)."""
+    """Append y = weight * x + bias (or times `factor`, by `mode`), for weights (group, M / group, C / group, cells)."""
     matrix = PackedMatrix(weight.reshape(*weight.shape[:2], -1))
-    add_convolution(program, sliding.forward(), matrix, matrix.pad_bias(bias), x, y, y, mode, label)
+    add_convolution(program, sliding.forward(), matrix, matrix.pad_bias(bias), x, y, factor, mode, label)
 
 
 def add_transposed(
-    program: Program, sliding: Sliding, weight: np.ndarray, s: np.ndarray, c: np.ndarray, factor: np.ndarray, mode: int,
-    label: str,
+    program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, s: np.ndarray, c: np.ndarray,
+    factor: np.ndarray, mode: int, label: str,
 ) -> None:  # fmt: skip
-    """Append the transposed product c = weight^T * s (times `factor`, by `mode`).
+    """Append the transposed product c = weight^T * s + bias (or times `factor`, by `mode`).
 
     With a stride, the pixels of each residue can be computed one after the other, each with the cells
     that reach it; or all at once, as rows of one matrix over the union of the cells. The second way has
@@ -185,10 +190,10 @@ def add_transposed(
     tile = choose_rows(channels * len(phases), program.dtype)
     together = -(-channels * len(phases) // tile) * tile * len(union)
     if len(phases) > 1 and union and together < apart:
-        _add_together(program, sliding, weight, s, c, factor, mode, phases, union, label)
+        _add_together(program, sliding, weight, bias, s, c, factor, mode, phases, union, label)
     else:
         for phase in phases:
-            _add_phase(program, sliding, weight, s, c, factor, mode, phase, label)
+            _add_phase(program, sliding, weight, bias, s, c, factor, mode, phase, label)
 
 
 def _turned(weight: np.ndarray, cells: list[int]) -> np.ndarray:
@@ -199,8 +204,8 @@ def _turned(weight: np.ndarray, cells: list[int]) -> np.ndarray:
 
 
 def _add_phase(
-    program: Program, sliding: Sliding, weight: np.ndarray, s: np.ndarray, c: np.ndarray, factor: np.ndarray, mode: int,
-    phase: Phase, label: str,
+    program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, s: np.ndarray, c: np.ndarray,
+    factor: np.ndarray, mode: int, phase: Phase, label: str,
 ) -> None:  # fmt: skip
     image = (sliding.source[2], sliding.source[3])
     grid = tuple(-(-(image[a] - phase.first[a]) // sliding.stride[a]) for a in range(2))
@@ -211,19 +216,22 @@ def _add_phase(
     geometry = sliding.backward(
         turned.shape[1], np.array(list(taps)), (grid[0], grid[1]), image, sliding.stride, phase.first
     )
-    add_convolution(program, geometry, matrix, matrix.pad_bias(None), s, c, factor, mode, label)
+    add_convolution(program, geometry, matrix, matrix.pad_bias(bias), s, c, factor, mode, label)
 
 
 def _add_together(
-    program: Program, sliding: Sliding, weight: np.ndarray, s: np.ndarray, c: np.ndarray, factor: np.ndarray, mode: int,
-    phases: list[Phase], union: list[tuple[int, int]], label: str,
+    program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, s: np.ndarray, c: np.ndarray,
+    factor: np.ndarray, mode: int, phases: list[Phase], union: list[tuple[int, int]], label: str,
 ) -> None:  # fmt: skip
     stacked = np.concatenate([_turned(weight, [p.taps.get(tap, -1) for tap in union]) for p in phases], axis=1)
     grid = (-(-sliding.source[2] // sliding.stride[0]), -(-sliding.source[3] // sliding.stride[1]))
     matrix = PackedMatrix(stacked.reshape(*stacked.shape[:2], -1))
     geometry = sliding.backward(stacked.shape[1], np.array(union), grid, grid)
     apart = np.empty((sliding.source[0], sliding.group * stacked.shape[1], *grid), s.dtype)
-    add_convolution(program, geometry, matrix, matrix.pad_bias(None), s, apart, apart, STORE, label)
+    if bias is not None:
+        bias = np.tile(bias.reshape(sliding.group, 1, -1), (1, len(phases), 1))
+    first_mode = STORE if mode == STORE_TIMES else mode
+    add_convolution(program, geometry, matrix, matrix.pad_bias(bias), s, apart, apart, first_mode, label)
     channels = sliding.source[1] // sliding.group
     planes = (sliding.source[0] * sliding.group, len(phases) * channels, grid[0] * grid[1])
     program.add(

@@ -7,17 +7,32 @@ chance. All values are single-precision numbers, so that the same network can ru
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 from caffe2lrp.ir import Layer, Network, with_weights
-from caffe2lrp.layers import activation, affine, batch_norm, dropout, eltwise, join, lrn, pooling, softmax
+from caffe2lrp.layers import (
+    REGISTRY,
+    activation,
+    affine,
+    batch_norm,
+    crop,
+    dropout,
+    eltwise,
+    join,
+    lrn,
+    pooling,
+    recurrent,
+    softmax,
+    source,
+)
 from caffe2lrp.layers import reshape as reshaping
 from caffe2lrp.layers.base import LayerParams
-from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.convolution import Convolution, Convolving, Deconvolution
+from caffe2lrp.layers.im2col import Im2col
 from caffe2lrp.layers.inner_product import InnerProduct
 from tests import naive
 
@@ -49,7 +64,7 @@ def build(inputs: dict[str, Shape], *specs: Spec, seed: int = 0, bias: float = 1
     for name, params, bottoms, tops in specs:
         given = [shapes[blob] for blob in bottoms]
         weights = random_weights(params, given, rng)
-        if isinstance(params, (Convolution, InnerProduct)) and params.bias:
+        if isinstance(params, (Convolving, InnerProduct)) and params.bias:
             weights["bias"] *= bias
         layers.append(with_weights(Layer(name, params, tuple(bottoms), tuple(tops)), weights))
         shapes.update(zip(tops, params.output_shapes(given), strict=True))
@@ -66,10 +81,15 @@ def chain(shape: Shape, *params: LayerParams, **options: Any) -> Network:
 def network_of(case: Case, *, rectify: bool = False, seed: int = 0, **options: Any) -> Network:
     """One layer called ``layer``; `rectify` puts a ReLU before it.
 
-    Networks are run on one input blob, so several inputs of a layer are cut from it and reshaped.
+    Networks are run on one input blob, so several inputs of a layer are cut from it and reshaped. What a layer without
+    inputs writes is added to the input.
     """
     params, shapes = case
     tops = [f"top{i}" for i in range(len(params.output_shapes(shapes)))]
+    if not shapes:
+        (shape,) = params.output_shapes([])
+        add: Spec = ("add", eltwise.Eltwise(), ["data", *tops], ["sum"])
+        return build({"data": shape}, ("layer", params, [], tops), add, seed=seed, **options)
     if len(shapes) == 1:
         before: list[Spec] = [("relu", activation.ReLU(), ["data"], ["in0"])] if rectify else []
         bottoms = ["in0"] if rectify else ["data"]
@@ -99,11 +119,11 @@ def assert_close(got: np.ndarray, expected: np.ndarray, tolerance: float, what: 
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * size, err_msg=what)
 
 
-def check_forward(network: Network, x: np.ndarray) -> None:
+def check_forward(network: Network, x: np.ndarray | Mapping[str, np.ndarray]) -> None:
     """Every blob equals the naive one, in both precisions; asked for alone (layers fused), the outputs do, too."""
     expected = naive.forward(network, x)
     for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 2e-5)):
-        given = x.astype(dtype)
+        given = {k: v.astype(dtype) for k, v in x.items()} if isinstance(x, Mapping) else x.astype(dtype)
         blobs = network.forward(given, keep="all")
         assert set(blobs) == set(network.shapes)
         for name, value in blobs.items():
@@ -141,6 +161,91 @@ def convolutions(draw: st.DrawFn, largest: int = 8, batches: int = 3) -> Case:
     least = [max(1, d * (k - 1) + 1 - 2 * p) for k, d, p in zip(kernel, dilation, pad, strict=True)]
     size = [low + draw(st.integers(0, largest)) for low in least]
     return params, [(draw(st.integers(1, batches)), group * draw(st.sampled_from([1, 2, 3])), *size)]
+
+
+def _axes(rank: int, low: int, high: int) -> st.SearchStrategy[tuple[int, ...]]:
+    return st.tuples(*[st.integers(low, high)] * rank)
+
+
+@st.composite
+def volumes(draw: st.DrawFn, kind: type[Convolving] = Convolution) -> Case:
+    """Convolutions over one axis, three, or none, and over two behind another axis than 1."""
+    rank, before = draw(st.sampled_from([(1, 1), (3, 1), (3, 1), (2, 2), (0, 1), (1, 2), (4, 1)]))
+    group = draw(st.integers(1, 2))
+    kernel, dilation, pad = draw(_axes(rank, 1, 3)), draw(_axes(rank, 1, 2)), draw(_axes(rank, 0, 1))
+    axis = before - draw(st.sampled_from([0, before + 1 + rank]))
+    params = kind(
+        group * draw(st.sampled_from([1, 2])), kernel, draw(_axes(rank, 1, 2)), pad, dilation, group,
+        draw(st.booleans()), axis,
+    )  # fmt: skip
+    size = draw(_axes(rank, 1, 3))
+    if kind is Convolution:
+        size = tuple(s + d * (k - 1) for s, d, k in zip(size, dilation, kernel, strict=True))
+    else:  # something must be left between the padding
+        size = tuple(s + (2 * p >= d * (k - 1) + 1) * 2 for s, d, k, p in zip(size, dilation, kernel, pad, strict=True))
+    return params, [(*draw(_axes(before, 1, 2)), group * draw(st.sampled_from([1, 3])), *size)]
+
+
+@st.composite
+def deconvolutions(draw: st.DrawFn, largest: int = 4) -> Case:
+    """As `convolutions`; the padding leaves something of the output."""
+    group = draw(st.integers(1, 3))
+    kernel, stride, dilation = draw(_pair(1, 4)), draw(_pair(1, 4)), draw(_pair(1, 3))
+    size = draw(_pair(1, largest))
+    whole = [s * (n - 1) + d * (k - 1) + 1 for n, s, d, k in zip(size, stride, dilation, kernel, strict=True)]
+    pad = [draw(st.integers(0, min(3, (length - 1) // 2))) for length in whole]
+    params = Deconvolution(
+        group * draw(st.sampled_from([1, 2, 5])), kernel, stride, (pad[0], pad[1]), dilation, group, draw(st.booleans())
+    )
+    return params, [(draw(st.integers(1, 2)), group * draw(st.sampled_from([1, 2, 3])), *size)]
+
+
+@st.composite
+def im2cols(draw: st.DrawFn) -> Case:
+    rank, before = draw(st.sampled_from([(2, 1), (1, 1), (3, 1), (2, 2)]))
+    kernel, dilation = draw(_axes(rank, 1, 3)), draw(_axes(rank, 1, 2))
+    params = Im2col(kernel, draw(_axes(rank, 1, 3)), draw(_axes(rank, 0, 2)), dilation, before)
+    size = (draw(st.integers(0, 3)) + d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
+    return params, [(*draw(_axes(before, 1, 3)), draw(st.integers(1, 3)), *size)]
+
+
+@st.composite
+def crops(draw: st.DrawFn) -> Case:
+    whole = draw(shapes(2, 4))
+    axis = draw(st.integers(-len(whole), len(whole) - 1))
+    first = axis % len(whole)
+    starts = [draw(st.integers(0, size - 1)) for size in whole[first:]]
+    offsets = draw(st.sampled_from([tuple(starts), (min(starts),), ()]))
+    taken = [offsets[i] if len(offsets) > 1 else (*offsets, 0)[0] for i in range(len(starts))]
+    like = [draw(st.integers(1, size - start)) for size, start in zip(whole[first:], taken, strict=True)]
+    return crop.Crop(axis, offsets), [whole, (*draw(_axes(first, 1, 3)), *like)]
+
+
+@st.composite
+def pyramids(draw: st.DrawFn) -> Case:
+    height, method = draw(st.integers(1, 3)), draw(st.sampled_from(["MAX", "AVE", "STOCHASTIC"]))
+    bins = 2 ** (height - 1)
+    if method == "STOCHASTIC":  # has no padding
+        size = [bins * draw(st.integers(1, 3)) for _ in range(2)]
+    else:
+        size = [bins * draw(st.integers(2, 4)) - draw(st.integers(0, 1)) for _ in range(2)]
+    return pooling.SPP(height, method), [(draw(st.integers(1, 2)), draw(st.integers(1, 3)), *size)]
+
+
+@st.composite
+def line_and_volume_poolings(draw: st.DrawFn) -> Case:
+    """Pooling over one axis and three, and all that is stochastic."""
+    rank = draw(st.sampled_from([1, 2, 3]))
+    method = "STOCHASTIC" if rank == 2 else draw(st.sampled_from(["MAX", "AVE", "STOCHASTIC"]))
+    kernel, stride = draw(_axes(rank, 1, 3)), draw(_axes(rank, 1, 3))
+    pad = tuple(0 if method == "STOCHASTIC" else draw(st.integers(0, k - 1)) for k in kernel)
+    size = [max(1, k - 2 * p) + draw(st.integers(0, 4)) for k, p in zip(kernel, pad, strict=True)]
+    params = pooling.Pooling(method, kernel, stride, pad, draw(st.booleans()))
+    if draw(st.integers(0, 5)) == 0:
+        params = pooling.Pooling(method, None)
+    if method == "AVE" and any(w.divisor <= 0 for w in naive.pooling_windows(params, *size)[1]):
+        params = pooling.Pooling(method, kernel, (1,) * rank, pad)  # a mean of nothing is no number
+    return params, [(draw(st.integers(1, 2)), draw(st.integers(1, 3)), *size)]
 
 
 @st.composite
@@ -253,14 +358,35 @@ def reshapes(draw: st.DrawFn) -> Case:
     return reshaping.Reshape(*draw(st.sampled_from(choices))), [shape]
 
 
+@st.composite
+def recurrents(draw: st.DrawFn, kind: Any) -> Case:
+    """With and without a static input, exposed states and further axes of the input."""
+    params = kind(draw(st.sampled_from([1, 2, 3, 5])), draw(st.booleans()))
+    steps, streams = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    given = [(steps, streams, *draw(shapes(1, 2))), (steps, streams)]
+    if draw(st.booleans()):
+        given.append((streams, *draw(shapes(1, 2))))
+    if params.expose_hidden:
+        given += [(1, streams, params.num_output)] * params.states
+    return params, given
+
+
+def _sources(params: st.SearchStrategy[Any]) -> st.SearchStrategy[Case]:
+    return st.tuples(params, st.just([]))
+
+
 def _of(params: st.SearchStrategy[Any], least: int = 1) -> st.SearchStrategy[Case]:
     return st.tuples(params, shapes(least, 4).map(lambda shape: [shape]))
 
 
 CASES: dict[str, st.SearchStrategy[Case]] = {
-    "Convolution": convolutions(),
+    "Convolution": st.one_of(convolutions(), volumes()),
+    "Deconvolution": st.one_of(deconvolutions(), volumes(Deconvolution)),
+    "Im2col": im2cols(),
+    "Crop": crops(),
     "InnerProduct": inner_products(),
-    "Pooling": poolings(),
+    "Pooling": st.one_of(poolings(), line_and_volume_poolings()),
+    "SPP": pyramids(),
     "LRN": lrns(),
     "ReLU": _of(st.builds(activation.ReLU, st.sampled_from([0.0, 0.1, -0.5]))),
     "PReLU": _of(st.builds(activation.PReLU, st.booleans()), 2),
@@ -283,8 +409,15 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "Slice": slices(),
     "Flatten": flattens(),
     "Reshape": reshapes(),
+    "RNN": recurrents(recurrent.RNN),
+    "LSTM": recurrents(recurrent.LSTM),
+    "Parameter": _sources(st.builds(source.Parameter, shapes())),
+    "DummyData": _sources(st.builds(source.DummyData, shapes(), st.sampled_from([0.0, 1.0, -2.5]))),
 }
 """Random cases of each layer type by Caffe's name."""
+
+SOURCES = {name for name, params in REGISTRY.items() if params.input_count == (0, 0)}
+"""Types that read nothing: no relevance goes through them."""
 
 Pooling = pooling.Pooling
 CHOSEN: dict[str, list[Case]] = {
@@ -300,6 +433,41 @@ CHOSEN: dict[str, list[Case]] = {
             (Convolution(13, (1, 3), pad=(0, 1)), [(1, 2, 1, width)])
             for width in (7, 8, 15, 16, 17, 31, 32, 33, 64, 65)
         ),
+        (Convolution(6, (2,), (3,), (2,), (2,), 2), [(2, 4, 9)]),
+        (Convolution(5, (3, 2, 3), (2, 1, 1), (1, 0, 2), (1, 2, 1)), [(2, 3, 5, 4, 7)]),
+        (Convolution(6, (3, 3, 3), pad=(1, 1, 1), group=2), [(1, 4, 3, 6, 5)]),
+        (Convolution(2, (1, 2, 1, 3), (2, 1, 1, 1), (0, 1, 0, 0)), [(2, 1, 3, 2, 2, 5)]),
+        (Convolution(5, (2, 3), pad=(0, 1), axis=2), [(2, 3, 4, 5, 7)]),
+        (Convolution(5, ()), [(2, 3)]),
+    ],
+    "Deconvolution": [
+        (Deconvolution(5, (1, 1)), [(2, 3, 4, 7)]),
+        (Deconvolution(3, (4, 4), (2, 2), (1, 1), group=3, bias=False), [(2, 3, 4, 5)]),  # as for interpolation
+        (Deconvolution(2, (2, 1), (3, 5)), [(2, 3, 4, 3)]),  # pixels that nothing reaches
+        (Deconvolution(5, (16, 16), (8, 8)), [(1, 2, 3, 2)]),  # many residues
+        (Deconvolution(4, (3, 3), pad=(3, 2)), [(1, 2, 7, 6)]),  # more padding than kernel
+        (Deconvolution(6, (3, 2), (2, 1), (0, 1), (2, 3), 2), [(2, 4, 3, 5)]),
+        (Deconvolution(41, (3, 3), (2, 2), (1, 1)), [(2, 37, 5, 6)]),  # several tiles
+        (Deconvolution(3, (2,), (3,), (1,)), [(2, 4, 5)]),
+        (Deconvolution(5, (3, 2, 3), (2, 1, 2), (1, 0, 1), (1, 2, 1)), [(2, 3, 2, 3, 4)]),
+        (Deconvolution(5, (2, 3), pad=(0, 1), axis=2), [(2, 3, 4, 5, 7)]),
+    ],
+    "Im2col": [
+        (Im2col((3, 2), (2, 1), (1, 2), (1, 3)), [(2, 3, 5, 7)]),
+        (Im2col((2, 3), (3, 4)), [(1, 2, 7, 8)]),  # pixels that no window meets
+    ],
+    "Crop": [
+        (crop.Crop(), [(2, 3, 7, 5), (1, 2, 4, 3)]),
+        (crop.Crop(2, (1,)), [(2, 3, 7, 5), (2, 3, 4, 3)]),
+        (crop.Crop(-1, (2,)), [(2, 3, 7, 5), (9, 9, 9, 3)]),
+        (crop.Crop(1, (0, 3, 2)), [(2, 3, 7, 5), (2, 2, 4, 3)]),
+        (crop.Crop(0, ()), [(3, 5), (1, 5)]),
+    ],
+    "SPP": [
+        (pooling.SPP(1), [(2, 3, 5, 4)]),
+        (pooling.SPP(3, "AVE"), [(2, 3, 7, 8)]),
+        (pooling.SPP(3, "MAX"), [(2, 3, 13, 11)]),  # windows reach into the padding on both sides
+        (pooling.SPP(2, "STOCHASTIC"), [(2, 3, 6, 4)]),
     ],
     "InnerProduct": [
         (InnerProduct(7), [(3, 5)]),
@@ -321,6 +489,15 @@ CHOSEN: dict[str, list[Case]] = {
         (Pooling("MAX", (7, 5), (1, 1), (3, 2)), [(1, 2, 3, 2)]),
         (Pooling("MAX", None), [(2, 3, 5, 4)]),
         (Pooling("AVE", None), [(2, 3, 5, 4)]),
+        (Pooling("MAX", (2, 1), (1, 3), (1, 0)), [(1, 2, 3, 5)]),  # padding above drops a window on the right
+        (Pooling("STOCHASTIC", (3, 2), (2, 2)), [(2, 3, 6, 7)]),  # overhang
+        (Pooling("STOCHASTIC", None), [(2, 3, 5, 4)]),
+        (Pooling("MAX", (3,), (2,), (1,)), [(2, 3, 8)]),
+        (Pooling("AVE", (3,), (2,), (1,)), [(2, 3, 8)]),
+        (Pooling("MAX", (1, 2, 2), (1, 2, 2)), [(2, 3, 4, 5, 7)]),
+        (Pooling("MAX", (2, 2, 3), (2, 1, 2), (0, 1, 1)), [(2, 3, 5, 4, 7)]),
+        (Pooling("AVE", (2, 2, 3), (2, 1, 2), (0, 1, 1)), [(2, 3, 5, 4, 7)]),
+        (Pooling("AVE", None), [(2, 3, 5, 4, 2)]),
     ],
     "LRN": [
         (lrn.LRN(5, 1e-4, 0.75, 1.0), [(2, 7, 5, 3)]),
@@ -336,5 +513,15 @@ CHOSEN: dict[str, list[Case]] = {
     "Bias": [(affine.Bias(), [(2, 3), ()])],
     "Power": [(activation.Power(0.5, 1.0, 0.0), [(2, 3, 5)])],  # NaN for negative values
     "Concat": [(join.Concat(), [(2, 3, 4)])],  # of one blob
+    "RNN": [
+        (recurrent.RNN(3), [(5, 2, 7), (5, 2)]),
+        (recurrent.RNN(3, True), [(3, 2, 7), (3, 2), (2, 5), (1, 2, 3)]),
+        (recurrent.RNN(33), [(2, 17, 41), (2, 17)]),
+    ],
+    "LSTM": [
+        (recurrent.LSTM(3), [(5, 2, 7), (5, 2)]),
+        (recurrent.LSTM(3, True), [(3, 2, 7), (3, 2), (2, 5), (1, 2, 3), (1, 2, 3)]),
+        (recurrent.LSTM(33), [(2, 17, 41), (2, 17)]),
+    ],
 }
 """Cases that a random choice could miss."""

@@ -19,10 +19,10 @@ toolbox = the LRP Toolbox's Caffe implementation, as described in ``reference/lr
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from caffe2lrp.ir import Layer, Network
 Array = np.ndarray
 Weights = Mapping[str, Array]
 Blobs = dict[str, Array]
+LayerBackward = Callable[..., list[Array]]
 
 # -- small helpers -------------------------------------------------------------------------------------
 
@@ -79,45 +80,59 @@ def sum_along_axis(full: Array, axis: int, shape: Sequence[int]) -> Array:
 # -- convolution: windows, columns, the explicit matrix ---------------------------------------------------
 
 
-def convolution_size(params: Any, height: int, width: int) -> tuple[int, int]:
-    """floor((H + 2 pad - (dilation (k - 1) + 1)) / stride) + 1 for both axes (Caffe)."""
-    return (
-        (height + 2 * params.pad[0] - (params.dilation[0] * (params.kernel[0] - 1) + 1)) // params.stride[0] + 1,
-        (width + 2 * params.pad[1] - (params.dilation[1] * (params.kernel[1] - 1) + 1)) // params.stride[1] + 1,
+def convolution_size(params: Any, *sizes: int) -> tuple[int, ...]:
+    """floor((H + 2 pad - (dilation (k - 1) + 1)) / stride) + 1 for every axis (Caffe)."""
+    return tuple(
+        (size + 2 * pad - (dilation * (k - 1) + 1)) // stride + 1
+        for size, k, stride, pad, dilation in zip(
+            sizes, params.kernel, params.stride, params.pad, params.dilation, strict=True
+        )
     )
+
+
+def as_images(params: Any, blob: Array) -> Array:
+    """(N, C, H, W) or with other axes behind C: everything before the axis of the channels is N."""
+    axis = params.axis % blob.ndim
+    return blob.reshape(math.prod(blob.shape[:axis]), *blob.shape[axis:])
 
 
 def pad_image(params: Any, image: Array, fill: float = 0.0) -> Array:
     """(C, H, W) with the layer's padding around it."""
-    return np.pad(image, ((0, 0), (params.pad[0],) * 2, (params.pad[1],) * 2), constant_values=fill)
+    return np.pad(image, ((0, 0), *((pad, pad) for pad in params.pad)), constant_values=fill)
 
 
-def _taps(params: Any, height: int, width: int) -> Iterator[tuple[int, int, slice, slice]]:
-    """Each place (i, j) of the kernel with the rows and columns of the padded image that it meets."""
-    out_h, out_w = convolution_size(params, height, width)
-    for i in range(params.kernel[0]):
-        for j in range(params.kernel[1]):
-            top, left = i * params.dilation[0], j * params.dilation[1]
-            rows = slice(top, top + params.stride[0] * (out_h - 1) + 1, params.stride[0])
-            cols = slice(left, left + params.stride[1] * (out_w - 1) + 1, params.stride[1])
-            yield i, j, rows, cols
+def unpad_image(params: Any, padded: Array) -> Array:
+    """(C, H, W) without its padding."""
+    inside = (slice(pad, length - pad) for pad, length in zip(params.pad, padded.shape[1:], strict=True))
+    return padded[(slice(None), *inside)]
+
+
+def _taps(params: Any, *sizes: int) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+    """Each place (i, j, ...) of the kernel with the part of the padded image that it meets."""
+    out = convolution_size(params, *sizes)
+    for place in np.ndindex(*params.kernel):
+        first = [i * dilation for i, dilation in zip(place, params.dilation, strict=True)]
+        yield (
+            place,
+            tuple(slice(f, f + s * (o - 1) + 1, s) for f, s, o in zip(first, params.stride, out, strict=True)),
+        )
 
 
 def columns(params: Any, image: Array, fill: float = 0.0) -> Array:
     """im2col: (C, H, W) -> (C, kh, kw, H', W'), what each kernel place sees at each output position."""
     padded = pad_image(params, image, fill)
     out = np.zeros((image.shape[0], *params.kernel, *convolution_size(params, *image.shape[1:])))
-    for i, j, rows, cols in _taps(params, *image.shape[1:]):
-        out[:, i, j] = padded[:, rows, cols]
+    for place, part in _taps(params, *image.shape[1:]):
+        out[(slice(None), *place)] = padded[(slice(None), *part)]
     return out
 
 
-def fold(params: Any, cols: Array, height: int, width: int) -> Array:
+def fold(params: Any, cols: Array, *sizes: int) -> Array:
     """Adjoint of `columns`: sum every column entry back to its pixel; what falls on the padding is lost."""
-    padded = np.zeros((cols.shape[0], height + 2 * params.pad[0], width + 2 * params.pad[1]))
-    for i, j, rows, columns_ in _taps(params, height, width):
-        padded[:, rows, columns_] += cols[:, i, j]
-    return padded[:, params.pad[0] : params.pad[0] + height, params.pad[1] : params.pad[1] + width]
+    padded = np.zeros((cols.shape[0], *(size + 2 * pad for size, pad in zip(sizes, params.pad, strict=True))))
+    for place, part in _taps(params, *sizes):
+        padded[(slice(None), *part)] += cols[(slice(None), *place)]
+    return unpad_image(params, padded)
 
 
 def _grouped(params: Any, weights: Weights) -> list[tuple[slice, slice, Array, Array]]:
@@ -134,7 +149,7 @@ def _grouped(params: Any, weights: Weights) -> list[tuple[slice, slice, Array, A
 
 def convolution(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     """Cross-correlation with groups, stride, zero padding and dilation, by im2col and one product per group."""
-    (x,) = inputs
+    x = as_images(params, inputs[0])
     size = convolution_size(params, *x.shape[2:])
     y = np.zeros((len(x), params.num_output, *size))
     for n, image in enumerate(x):
@@ -142,26 +157,58 @@ def convolution(params: Any, weights: Weights, inputs: list[Array]) -> list[Arra
         for into, out, weight, bias in _grouped(params, as_float64(weights)):
             product = weight @ cols[into].reshape(weight.shape[1], -1)
             y[n, out] = (product + bias[:, None]).reshape(-1, *size)
-    return [y]
+    return [y.reshape(*inputs[0].shape[: params.axis % inputs[0].ndim], *y.shape[1:])]
+
+
+def _window_of(params: Any, output: Sequence[int]) -> tuple[slice, ...]:
+    """The part of the padded image that the window at an output position covers."""
+    first = [o * stride for o, stride in zip(output, params.stride, strict=True)]
+    return tuple(
+        slice(f, f + dilation * (k - 1) + 1, dilation)
+        for f, dilation, k in zip(first, params.dilation, params.kernel, strict=True)
+    )
 
 
 def convolution_by_window(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     """The same as `convolution`, written as the definition: the sum over the window of each output value."""
-    (x,) = inputs
+    x = as_images(params, inputs[0])
     weight = np.asarray(weights["weight"], dtype=np.float64)
-    out_h, out_w = convolution_size(params, *x.shape[2:])
-    y = np.zeros((len(x), params.num_output, out_h, out_w))
+    y = np.zeros((len(x), params.num_output, *convolution_size(params, *x.shape[2:])))
     fan_in, fan_out = weight.shape[1], params.num_output // params.group
-    (kh, kw), (dy, dx) = params.kernel, params.dilation
-    for n, o, p, q in np.ndindex(y.shape):
+    for n, o, *place in np.ndindex(y.shape):
         first = o // fan_out * fan_in
-        top, left = p * params.stride[0], q * params.stride[1]
         padded = pad_image(params, x[n, first : first + fan_in])
-        window = padded[:, top : top + dy * (kh - 1) + 1 : dy, left : left + dx * (kw - 1) + 1 : dx]
-        y[n, o, p, q] = (window * weight[o]).sum()
-        if params.bias:
-            y[n, o, p, q] += weights["bias"][o]
-    return [y]
+        value = (padded[(slice(None), *_window_of(params, place))] * weight[o]).sum()
+        y[(n, o, *place)] = value + (weights["bias"][o] if params.bias else 0.0)
+    return [y.reshape(*inputs[0].shape[: params.axis % inputs[0].ndim], *y.shape[1:])]
+
+
+def deconvolution_size(params: Any, *sizes: int) -> tuple[int, ...]:
+    """stride (H - 1) + dilation (k - 1) + 1 - 2 pad for every axis (Caffe)."""
+    return tuple(
+        stride * (size - 1) + dilation * (k - 1) + 1 - 2 * pad
+        for size, k, stride, pad, dilation in zip(
+            sizes, params.kernel, params.stride, params.pad, params.dilation, strict=True
+        )
+    )
+
+
+def deconvolution(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """Every input value lays its weights over the padded output, at its position * stride; the padding is cut off."""
+    x, w = as_images(params, inputs[0]), as_float64(weights)
+    size = deconvolution_size(params, *x.shape[2:])
+    y = np.zeros((len(x), params.num_output, *size))
+    fan_in, fan_out = x.shape[1] // params.group, params.num_output // params.group
+    for n in range(len(x)):
+        padded = np.zeros((params.num_output, *(o + 2 * p for o, p in zip(size, params.pad, strict=True))))
+        for c, *place in np.ndindex(x.shape[1:]):
+            first = c // fan_in * fan_out
+            part = (slice(first, first + fan_out), *_window_of(params, place))
+            padded[part] += x[(n, c, *place)] * w["weight"][c]
+        y[n] = unpad_image(params, padded)
+    if params.bias:
+        y += along_axis(w["bias"], 1, y.shape)
+    return [y.reshape(*inputs[0].shape[: params.axis % inputs[0].ndim], *y.shape[1:])]
 
 
 def dense_matrix(params: Any, weights: Weights, input_shape: Sequence[int], padded: bool = False) -> Array:
@@ -170,34 +217,55 @@ def dense_matrix(params: Any, weights: Weights, input_shape: Sequence[int], padd
     Parameters
     ----------
     params, weights
-        A Convolution or InnerProduct.
+        A Convolution, Deconvolution or InnerProduct.
     input_shape
-        Shape of the whole input blob, (N, C, H, W); a sample is what follows N (InnerProduct: what follows `axis`).
+        Shape of the whole input blob, (N, C, H, W); a sample is what follows the axes before `axis`.
     padded
-        Whether the input includes the padding: M_in = C (H + 2 pad) (W + 2 pad) instead of C H W.
+        Whether the input of a Convolution includes the padding: M_in = C (H + 2 pad) (W + 2 pad) instead of C H W.
     """
     weight = np.asarray(weights["weight"], dtype=np.float64)
     if params.type == "InnerProduct":
         return weight
-    channels, height, width = input_shape[1:]
-    (ph, pw), (kh, kw), (dy, dx) = params.pad, params.kernel, params.dilation
-    out_h, out_w = convolution_size(params, height, width)
+    channels, *sizes = input_shape[params.axis % len(input_shape) :]
+    if params.type == "Deconvolution":
+        return _deconvolution_matrix(params, weight, channels, sizes)
+    out = convolution_size(params, *sizes)
+    wide = [size + 2 * pad for size, pad in zip(sizes, params.pad, strict=True)]
     fan_in, fan_out = weight.shape[1], params.num_output // params.group
-    matrix = np.zeros((params.num_output, out_h, out_w, channels, height + 2 * ph, width + 2 * pw))
-    for o, p, q in itertools.product(range(params.num_output), range(out_h), range(out_w)):
-        first, top, left = o // fan_out * fan_in, p * params.stride[0], q * params.stride[1]
-        rows, cols = slice(top, top + dy * (kh - 1) + 1, dy), slice(left, left + dx * (kw - 1) + 1, dx)
-        matrix[o, p, q, first : first + fan_in, rows, cols] = weight[o]
+    matrix = np.zeros((params.num_output, *out, channels, *wide))
+    for o, *place in np.ndindex(params.num_output, *out):
+        first = o // fan_out * fan_in
+        matrix[(o, *place, slice(first, first + fan_in), *_window_of(params, place))] = weight[o]
     if not padded:
-        matrix = matrix[..., ph : ph + height, pw : pw + width]
-    return matrix.reshape(params.num_output * out_h * out_w, -1)
+        inside = (slice(pad, pad + size) for pad, size in zip(params.pad, sizes, strict=True))
+        matrix = matrix[(..., *inside)]
+    return matrix.reshape(params.num_output * math.prod(out), -1)
+
+
+def _deconvolution_matrix(params: Any, weight: Array, channels: int, sizes: Sequence[int]) -> Array:
+    """Entry by entry: input (c, i) reaches output (m, i stride - pad + k dilation) with the weight (c, m, k)."""
+    out = deconvolution_size(params, *sizes)
+    matrix = np.zeros((params.num_output, *out, channels, *sizes))
+    fan_in, fan_out = channels // params.group, params.num_output // params.group
+    for c, m, *rest in np.ndindex(channels, fan_out, *sizes, *params.kernel):
+        place, cell = rest[: len(sizes)], rest[len(sizes) :]
+        target = [
+            i * stride - pad + k * dilation
+            for i, k, stride, pad, dilation in zip(place, cell, params.stride, params.pad, params.dilation, strict=True)
+        ]
+        if all(0 <= t < o for t, o in zip(target, out, strict=True)):
+            matrix[(c // fan_in * fan_out + m, *target, c, *place)] += weight[(c, m, *cell)]
+    return matrix.reshape(params.num_output * math.prod(out), -1)
 
 
 def dense_bias(params: Any, weights: Weights, input_shape: Sequence[int]) -> Array:
     """The bias that goes with `dense_matrix`, (M_out,); zeros where the layer has none."""
     bias = np.asarray(weights["bias"], dtype=np.float64) if params.bias else np.zeros(params.num_output)
-    positions = 1 if params.type == "InnerProduct" else math.prod(convolution_size(params, *input_shape[2:]))
-    return np.repeat(bias, positions)
+    if params.type == "InnerProduct":
+        return bias
+    sizes = input_shape[params.axis % len(input_shape) + 1 :]
+    size_of = deconvolution_size if params.type == "Deconvolution" else convolution_size
+    return np.repeat(bias, math.prod(size_of(params, *sizes)))
 
 
 # -- pooling ------------------------------------------------------------------------------------------------
@@ -207,67 +275,140 @@ def dense_bias(params: Any, weights: Weights, input_shape: Sequence[int]) -> Arr
 class PoolingWindow:
     """Where one output value of a pooling layer comes from."""
 
-    output: tuple[int, int]
-    rows: slice  # clipped to the image
-    cols: slice
+    output: tuple[int, ...]
+    place: tuple[slice, ...]  # clipped to the image
     divisor: int  # size clipped to the padded image: padding counts, overhang beyond the padding does not
 
+    @property
+    def cells(self) -> Any:
+        """Index of the window in a blob."""
+        return (slice(None), slice(None), *self.place)
 
-def pooled_size(size: int, kernel: int, stride: int, pad: int, ceil: bool = True) -> int:
-    """ceil((H + 2 pad - k) / stride) + 1; one less if pad > 0 and the last window starts at H + pad or beyond."""
+    @property
+    def value(self) -> Any:
+        """Index of its value in the pooled blob, keeping the axes."""
+        return (slice(None), slice(None), *(slice(o, o + 1) for o in self.output))
+
+
+def pooled_size(size: int, kernel: int, stride: int, pad: int, ceil: bool = True, padded: bool | None = None) -> int:
+    """ceil((H + 2 pad - k) / stride) + 1; with padding, one less if the last window starts at H + pad or beyond.
+
+    `padded` says whether there is padding on any axis, for then Caffe clips all of them.
+    """
     out = (math.ceil if ceil else math.floor)((size + 2 * pad - kernel) / stride) + 1
-    if pad > 0 and (out - 1) * stride >= size + pad:
+    if (pad > 0 if padded is None else padded) and (out - 1) * stride >= size + pad:
         out -= 1
     return out
 
 
-def pooling_windows(params: Any, height: int, width: int) -> tuple[tuple[int, int], list[PoolingWindow]]:
-    """Output size and all windows of a pooling layer on a height x width image (Caffe)."""
-    kernel = params.kernel if params.kernel is not None else (height, width)
-    size = (
-        pooled_size(height, kernel[0], params.stride[0], params.pad[0], params.ceil),
-        pooled_size(width, kernel[1], params.stride[1], params.pad[1], params.ceil),
+def pooling_windows(params: Any, *sizes: int) -> tuple[tuple[int, ...], list[PoolingWindow]]:
+    """Output size and all windows of a pooling layer on an image of some height and width, or other axes (Caffe)."""
+    kernel = params.kernel if params.kernel is not None else sizes
+    strides, pads = (s if len(s) == len(sizes) else s[:1] * len(sizes) for s in (params.stride, params.pad))
+    out = tuple(
+        pooled_size(size, k, stride, pad, params.ceil, any(pads))
+        for size, k, stride, pad in zip(sizes, kernel, strides, pads, strict=True)
     )
     windows = []
-    for output in np.ndindex(size):
+    for output in np.ndindex(out):
         clipped, divisor = [], 1
-        axes = zip(output, kernel, params.stride, params.pad, (height, width), strict=True)
-        for place, k, stride, pad, length in axes:
+        for place, k, stride, pad, length in zip(output, kernel, strides, pads, sizes, strict=True):
             start = place * stride - pad
             divisor *= max(min(start + k, length + pad) - start, 0)
             clipped.append(slice(min(max(start, 0), length), min(start + k, length)))
-        windows.append(PoolingWindow(output, clipped[0], clipped[1], divisor))
-    return size, windows
+        windows.append(PoolingWindow(output, tuple(clipped), divisor))
+    return out, windows
 
 
-def _winners(x: Array, window: PoolingWindow) -> Iterator[tuple[int, int, int, int]]:
+def _winners(x: Array, window: PoolingWindow) -> Iterator[tuple[int, ...]]:
     """Index (n, c, y, x) of the first maximum, in row-major order, of every image and channel in a window."""
-    part = x[:, :, window.rows, window.cols]
-    if part.shape[2] * part.shape[3] == 0:
+    part = x[window.cells]
+    if part.size == 0:
         return  # a window that lies wholly beyond the image (stride > kernel) has no winner
     for n, c in np.ndindex(part.shape[:2]):
-        y, z = np.unravel_index(part[n, c].argmax(), part.shape[2:])
-        yield n, c, window.rows.start + int(y), window.cols.start + int(z)
+        found = np.unravel_index(part[n, c].argmax(), part.shape[2:])
+        yield n, c, *(place.start + int(i) for place, i in zip(window.place, found, strict=True))
 
 
 def pooling(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     """MAX: the largest value; padding never wins. AVE: sum over the image's cells / `PoolingWindow.divisor` (Caffe).
 
     A window wholly beyond the image (only possible with stride > kernel, pad = 0) gives -FLT_MAX for MAX and
-    0/0 = NaN for AVE, as in Caffe.
+    0/0 = NaN for AVE, as in Caffe. STOCHASTIC: sum of x^2 / sum of x, 0 unless that is positive.
     """
     (x,) = inputs
     size, windows = pooling_windows(params, *x.shape[2:])
     y = np.full((*x.shape[:2], *size), -float(np.finfo(np.float32).max))
+    axes = tuple(range(2, x.ndim))
     for window in windows:
-        p, q = window.output
+        part = x[window.cells]
+        total = part.sum(axis=axes, keepdims=True)
         if params.method == "MAX":
-            for n, c, i, j in _winners(x, window):
-                y[n, c, p, q] = x[n, c, i, j]
+            for n, c, *place in _winners(x, window):
+                y[(n, c, *window.output)] = x[(n, c, *place)]
+        elif params.method == "AVE":
+            y[window.value] = total / window.divisor if window.divisor else np.nan
         else:
-            total = x[:, :, window.rows, window.cols].sum(axis=(2, 3))
-            y[:, :, p, q] = total / window.divisor if window.divisor else np.nan
+            y[window.value] = np.where(total > 0, divide((part**2).sum(axis=axes, keepdims=True), total), 0.0)
     return [y]
+
+
+def spp_levels(params: Any, height: int, width: int) -> Iterator[Any]:
+    """Pooling parameters of each level: 2^i bins on both axes, kernel = stride = ceil(H / bins) (Caffe)."""
+    for i in range(params.pyramid_height):
+        kernel = (math.ceil(height / 2**i), math.ceil(width / 2**i))
+        pad = ((kernel[0] * 2**i - height + 1) // 2, (kernel[1] * 2**i - width + 1) // 2)
+        yield SimpleNamespace(method=params.method, kernel=kernel, stride=kernel, pad=pad, ceil=True)
+
+
+def spp(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """All levels side by side, each flattened; a single level is plain pooling."""
+    levels = [pooling(level, {}, inputs)[0] for level in spp_levels(params, *inputs[0].shape[2:])]
+    if len(levels) == 1:
+        return levels
+    return [np.concatenate([level.reshape(len(level), -1) for level in levels], axis=1)]
+
+
+# -- picking values -------------------------------------------------------------------------------------------
+
+
+def crop_place(params: Any, inputs: list[Array]) -> tuple[slice, ...]:
+    """The part of the first input that is kept: of the size of the second one from `axis` on."""
+    whole, like = inputs
+    axis = params.axis % whole.ndim
+    offsets = params.offsets or (0,)
+    place = [slice(None)] * axis
+    for i in range(axis, whole.ndim):
+        start = offsets[i - axis] if len(offsets) > 1 else offsets[0]
+        place.append(slice(start, start + like.shape[i]))
+    return tuple(place)
+
+
+def crop(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """The part at the offsets."""
+    return [inputs[0][crop_place(params, inputs)]]
+
+
+def uncrop(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """Back at its place, zeros elsewhere; nothing to the input that only gives the size."""
+    out = np.zeros(inputs[0].shape)
+    out[crop_place(params, inputs)] = arriving[0]
+    return [out, np.zeros(inputs[1].shape)]
+
+
+def im2col(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """`columns` of every image, channels and kernel places joined to one axis."""
+    x = as_images(params, inputs[0])
+    size = convolution_size(params, *x.shape[2:])
+    y = np.array([columns(params, image).reshape(-1, *size) for image in x])
+    return [y.reshape(*inputs[0].shape[: params.axis % inputs[0].ndim], *y.shape[1:])]
+
+
+def col2im(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """Each pixel gets the sum of what was made of it."""
+    x = as_images(params, inputs[0])
+    g = arriving[0].reshape(len(x), x.shape[1], *params.kernel, *convolution_size(params, *x.shape[2:]))
+    return [np.array([fold(params, cols, *x.shape[2:]) for cols in g]).reshape(inputs[0].shape)]
 
 
 # -- local response normalisation ------------------------------------------------------------------------
@@ -420,8 +561,183 @@ def reshape(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     return [inputs[0].reshape(params.output_shapes([inputs[0].shape])[0])]
 
 
+# -- recurrent layers: one stream and one step at a time -------------------------------------------------------------
+
+
+@dataclass
+class RecurrentStep:
+    """What one step of one stream computes, as plain vectors.
+
+    LSTM: z = (i, f, o, g) before their functions. RNN: z before its tanh, v before that of the output.
+    """
+
+    x: Array
+    static: Array
+    cont: float
+    h_before: Array
+    c_before: Array
+    z: Array
+    c: Array
+    h: Array
+    v: Array
+    y: Array
+
+
+def _sigmoid(x: Array) -> Array:
+    return 0.5 * np.tanh(0.5 * x) + 0.5
+
+
+def recurrent_steps(params: Any, weights: Weights, inputs: list[Array], stream: int) -> list[RecurrentStep]:
+    """All steps of one stream (Caffe: recurrent_layer.cpp, lstm_layer.cpp, lstm_unit_layer.cpp, rnn_layer.cpp)."""
+    w, size = as_float64(weights), params.num_output
+    count = {"LSTM": 2, "RNN": 1}[params.type] if params.expose_hidden else 0
+    states = [state[0, stream] for state in inputs[len(inputs) - count :]]
+    static = inputs[2][stream].ravel() if len(inputs) - count == 3 else np.zeros(0)
+    h = states[0] if states else np.zeros(size)
+    c = states[1] if len(states) == 2 else np.zeros(size)
+    steps = []
+    for x, cont in zip(inputs[0][:, stream], inputs[1][:, stream], strict=True):
+        z = w["weight"] @ x.ravel() + w["bias"] + w["hidden_weight"] @ (cont * h)
+        if static.size:
+            z = z + w["static_weight"] @ static
+        if params.type == "LSTM":
+            i, f, o, g = np.split(z, 4)
+            new_c = cont * _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
+            new_h = v = y = _sigmoid(o) * np.tanh(new_c)
+        else:
+            new_c, new_h = c, np.tanh(z)
+            v = w["output_weight"] @ new_h + w["output_bias"]
+            y = np.tanh(v)
+        steps.append(RecurrentStep(x.ravel(), static, float(cont), h, c, z, new_c, new_h, v, y))
+        h, c = new_h, new_c
+    return steps
+
+
+def recurrent(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """The outputs of all steps, and with `expose_hidden` the states behind the last one."""
+    streams = [recurrent_steps(params, weights, inputs, n) for n in range(inputs[0].shape[1])]
+    y = np.array([[step.y for step in steps] for steps in streams]).swapaxes(0, 1)
+    if not params.expose_hidden:
+        return [y]
+    h = np.array([[steps[-1].h for steps in streams]])
+    return [y, h, np.array([[steps[-1].c for steps in streams]])] if params.type == "LSTM" else [y, h]
+
+
+StepBack = Callable[..., tuple[Array, Array, Array, Array, float]]
+
+
+def _through_time(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], back: StepBack
+) -> list[Array]:
+    """Go back through the steps of each stream.
+
+    `back(step, weights, arriving at y, at h, at c)` gives what x, the static input, the states h and c before the step
+    and the indicator get.
+    """
+    out = [np.zeros(blob.shape) for blob in inputs]
+    w, count = as_float64(weights), len(arriving) - 1
+    has_static = len(inputs) - count == 3
+    for n in range(inputs[0].shape[1]):
+        at_h = arriving[1][0, n] if count else np.zeros(params.num_output)
+        at_c = arriving[2][0, n] if count == 2 else np.zeros(params.num_output)
+        steps = recurrent_steps(params, weights, inputs, n)
+        for t in range(len(steps) - 1, -1, -1):
+            to_x, to_static, at_h, at_c, to_cont = back(steps[t], w, arriving[0][t, n], at_h, at_c)
+            out[0][t, n] = to_x.reshape(inputs[0].shape[2:])
+            out[1][t, n] = to_cont
+            if has_static:
+                out[2][n] += to_static.reshape(inputs[2].shape[1:])
+        if count:
+            out[len(inputs) - count][0, n] = at_h
+        if count == 2:
+            out[-1][0, n] = at_c
+    return out
+
+
+def lstm_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """Backpropagation through time, by the chain rule of every product."""
+
+    def back(step: RecurrentStep, w: Weights, y: Array, at_h: Array, at_c: Array) -> Any:
+        i, f, o, g = np.split(step.z, 4)
+        at_h = at_h + y
+        at_c = at_c + at_h * _sigmoid(o) * (1 - np.tanh(step.c) ** 2)
+        by_sigmoid = [_sigmoid(v) * (1 - _sigmoid(v)) for v in (i, f, o)]
+        z = np.concatenate(
+            [
+                at_c * np.tanh(g) * by_sigmoid[0],
+                at_c * step.cont * step.c_before * by_sigmoid[1],
+                at_h * np.tanh(step.c) * by_sigmoid[2],
+                at_c * _sigmoid(i) * (1 - np.tanh(g) ** 2),
+            ]
+        )
+        conted = w["hidden_weight"].T @ z
+        cont = conted @ step.h_before + (at_c * _sigmoid(f)) @ step.c_before
+        return (*_to_inputs(w, z), step.cont * conted, at_c * step.cont * _sigmoid(f), cont)
+
+    return _through_time(params, weights, inputs, arriving, back)
+
+
+def rnn_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """Backpropagation through time."""
+
+    def back(step: RecurrentStep, w: Weights, y: Array, at_h: Array, at_c: Array) -> Any:
+        at_h = at_h + w["output_weight"].T @ (y * (1 - step.y**2))
+        z = at_h * (1 - step.h**2)
+        conted = w["hidden_weight"].T @ z
+        return (*_to_inputs(w, z), step.cont * conted, at_c, conted @ step.h_before)
+
+    return _through_time(params, weights, inputs, arriving, back)
+
+
+def _to_inputs(w: Weights, z: Array) -> tuple[Array, Array]:
+    return w["weight"].T @ z, w["static_weight"].T @ z if "static_weight" in w else np.zeros(0)
+
+
+def lstm_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], epsilon: float = 0.0
+) -> list[Array]:
+    """Arras et al. 2017 (EMNLP workshop WASSA): gates take nothing, sums by the epsilon rule, bias and epsilon keep.
+
+    h = o tanh(c): all to c. c = (cont f) c_before + i g: in proportion to the two terms, all of the first to c_before,
+    all of the second to g. g = tanh(z_g), where z_g is a sum over x, the static input, cont h_before and a bias.
+    """
+    rows = slice(3 * params.num_output, None)
+
+    def back(step: RecurrentStep, w: Weights, y: Array, at_h: Array, at_c: Array) -> Any:
+        i, f, _, z_g = np.split(step.z, 4)
+        share = divide(at_c + at_h + y, stabilised(step.c, epsilon))
+        to_c = step.cont * _sigmoid(f) * step.c_before * share
+        to_g = _sigmoid(i) * np.tanh(z_g) * share
+        parts = _sum_relevance(step, {name: array[rows] for name, array in w.items()}, z_g, to_g, epsilon)
+        return (*parts, to_c, 0.0)
+
+    return _through_time(params, weights, inputs, arriving, back)
+
+
+def rnn_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], epsilon: float = 0.0
+) -> list[Array]:
+    """The epsilon rule in the sum of the output and in that of the hidden state; tanh passes relevance on."""
+
+    def back(step: RecurrentStep, w: Weights, y: Array, at_h: Array, at_c: Array) -> Any:
+        at_h = at_h + epsilon_rule(step.h, w["output_weight"], w["output_bias"], y, epsilon)
+        return (*_sum_relevance(step, w, step.z, at_h, epsilon), at_c, 0.0)
+
+    return _through_time(params, weights, inputs, arriving, back)
+
+
+def _sum_relevance(step: RecurrentStep, w: Weights, z: Array, R: Array, epsilon: float) -> tuple[Array, Array, Array]:
+    """Epsilon rule of one sum z over x, the static input and the hidden state before: what each of them gets."""
+    terms = np.concatenate([step.x, step.static, step.cont * step.h_before])
+    names = ["weight", *(["static_weight"] if step.static.size else []), "hidden_weight"]
+    matrix = np.concatenate([w[name] for name in names], axis=1)
+    shares = terms * (matrix.T @ divide(R, stabilised(z, epsilon)))
+    ends = np.cumsum([step.x.size, step.static.size])
+    x, static, h = np.split(shares, ends)
+    return x, static, h
+
+
 LayerForward = Callable[[Any, Weights, list[Array]], list[Array]]
-LayerBackward = Callable[..., list[Array]]
 
 
 def _elementwise(function: Callable[[Any, Array], Array]) -> LayerForward:
@@ -430,8 +746,12 @@ def _elementwise(function: Callable[[Any, Array], Array]) -> LayerForward:
 
 FORWARD: dict[str, LayerForward] = {
     "Convolution": convolution,
+    "Deconvolution": deconvolution,
     "InnerProduct": inner_product,
     "Pooling": pooling,
+    "SPP": spp,
+    "Crop": crop,
+    "Im2col": im2col,
     "LRN": lrn,
     "ReLU": _elementwise(lambda p, x: np.where(x > 0, x, p.negative_slope * x)),
     "PReLU": lambda p, w, inputs: [np.where(inputs[0] > 0, inputs[0], _slope(p, w, inputs[0]) * inputs[0])],
@@ -450,6 +770,10 @@ FORWARD: dict[str, LayerForward] = {
     "Slice": slice_,
     "Flatten": reshape,
     "Reshape": reshape,
+    "RNN": recurrent,
+    "LSTM": recurrent,
+    "Parameter": lambda params, weights, inputs: [np.asarray(weights["value"], dtype=np.float64)],
+    "DummyData": lambda params, weights, inputs: [np.full(params.shape, params.value)],
 }
 """Forward of each layer type by Caffe's name: (params, weights, inputs) -> outputs."""
 
@@ -470,14 +794,21 @@ def forward(network: Network, x: Array | Mapping[str, Array]) -> Blobs:
 
 def convolution_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
     """dx = W^T g, folded back from columns."""
-    (x,), (g,) = inputs, arriving
+    x, g = as_images(params, inputs[0]), as_images(params, arriving[0])
     out = np.zeros(x.shape)
     for n in range(len(x)):
         cols = np.zeros((x.shape[1], *params.kernel, *g.shape[2:]))
         for into, outof, weight, _ in _grouped(params, as_float64(weights)):
             cols[into] = (weight.T @ g[n, outof].reshape(len(weight), -1)).reshape(cols[into].shape)
         out[n] = fold(params, cols, *x.shape[2:])
-    return [out]
+    return [out.reshape(inputs[0].shape)]
+
+
+def deconvolution_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """dx = W^T g with the matrix of the layer."""
+    x, g = as_images(params, inputs[0]), as_images(params, arriving[0])
+    matrix = dense_matrix(params, weights, inputs[0].shape)
+    return [(g.reshape(len(g), -1) @ matrix).reshape(x.shape).reshape(inputs[0].shape)]
 
 
 def inner_product_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
@@ -487,17 +818,41 @@ def inner_product_gradient(params: Any, weights: Weights, inputs: list[Array], a
 
 
 def pooling_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
-    """MAX: to the first maximum. AVE: g / divisor to each of the image's cells in the window."""
+    """MAX: to the first maximum. AVE: g / divisor to each of the image's cells in the window.
+
+    STOCHASTIC: d (sum x^2 / S) / dx_k = 2 x_k / S - sum x^2 / S^2 where S = sum of x is positive.
+    """
     (x,), (g,) = inputs, arriving
     out = np.zeros(x.shape)
+    axes = tuple(range(2, x.ndim))
     for window in pooling_windows(params, *x.shape[2:])[1]:
-        p, q = window.output
         if params.method == "MAX":
-            for n, c, i, j in _winners(x, window):
-                out[n, c, i, j] += g[n, c, p, q]
+            for n, c, *place in _winners(x, window):
+                out[(n, c, *place)] += g[(n, c, *window.output)]
+        elif params.method == "STOCHASTIC":
+            part = x[window.cells]
+            total, squares = (t.sum(axis=axes, keepdims=True) for t in (part, part**2))
+            slope = np.where(total > 0, divide(2 * part, total) - divide(squares, total**2), 0.0)
+            out[window.cells] += g[window.value] * slope
         elif window.divisor:
-            out[:, :, window.rows, window.cols] += g[:, :, p : p + 1, q : q + 1] / window.divisor
+            out[window.cells] += g[window.value] / window.divisor
     return [out]
+
+
+def spp_back(step: LayerBackward) -> LayerBackward:
+    """The sum of what the poolings of all levels send back."""
+
+    def back(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+        (x,), flat = inputs, arriving[0].reshape(len(inputs[0]), -1)
+        out, start = np.zeros(x.shape), 0
+        for level in spp_levels(params, *x.shape[2:]):
+            shape = pooling(level, {}, inputs)[0].shape
+            stop = start + math.prod(shape[1:])
+            out += step(level, {}, inputs, [flat[:, start:stop].reshape(shape)])[0]
+            start = stop
+        return [out]
+
+    return back
 
 
 def softmax_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
@@ -560,6 +915,11 @@ def reshape_back(params: Any, weights: Weights, inputs: list[Array], arriving: l
     return [arriving[0].reshape(inputs[0].shape)]
 
 
+def to_nothing(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """Layers that read nothing send nothing."""
+    return []
+
+
 def _derivative(function: Callable[[Any, Array], Array | float]) -> LayerBackward:
     """Chain rule of an element-wise function with the given derivative."""
     return lambda params, weights, inputs, arriving: [arriving[0] * function(params, inputs[0])]
@@ -572,14 +932,14 @@ def _power_derivative(params: Any, x: Array) -> Array:
     return params.power * params.scale * (params.shift + params.scale * x) ** (params.power - 1)
 
 
-def _sigmoid(x: Array) -> Array:
-    return 0.5 * np.tanh(0.5 * x) + 0.5
-
-
 GRADIENT: dict[str, LayerBackward] = {
     "Convolution": convolution_gradient,
+    "Deconvolution": deconvolution_gradient,
     "InnerProduct": inner_product_gradient,
     "Pooling": pooling_gradient,
+    "SPP": spp_back(pooling_gradient),
+    "Crop": uncrop,
+    "Im2col": col2im,
     "LRN": lrn_gradient,
     "ReLU": _derivative(lambda p, x: np.where(x > 0, 1.0, p.negative_slope)),
     "PReLU": lambda p, w, inputs, g: [g[0] * np.where(inputs[0] > 0, 1.0, _slope(p, w, inputs[0]))],
@@ -598,6 +958,10 @@ GRADIENT: dict[str, LayerBackward] = {
     "Slice": join,
     "Flatten": reshape_back,
     "Reshape": reshape_back,
+    "RNN": rnn_gradient,
+    "LSTM": lstm_gradient,
+    "Parameter": to_nothing,
+    "DummyData": to_nothing,
 }
 """True derivative of each layer type: (params, weights, inputs, gradients of outputs) -> gradients of inputs."""
 
@@ -748,7 +1112,7 @@ def linear_relevance(
     padding: bool = True,
     **options: Any,
 ) -> list[Array]:
-    """Relevance of a Convolution or InnerProduct by one of `RULES`.
+    """Relevance of a Convolution, Deconvolution or InnerProduct by one of `RULES`.
 
     Parameters
     ----------
@@ -769,13 +1133,15 @@ def linear_relevance(
         """One flattened sample per row, with the padding where it counts."""
         if params.type == "InnerProduct":
             return blob.reshape(math.prod(x.shape[: params.axis % x.ndim]), -1)
-        return np.array([(pad_image(params, image, fill) if padded else image).ravel() for image in blob])
+        images = as_images(params, blob)
+        return np.array([(pad_image(params, image, fill) if padded else image).ravel() for image in images])
 
     def unpadded(row: Array) -> Array:
         if not padded:
             return row
-        (ph, pw), (channels, height, width) = params.pad, x.shape[1:]
-        return row.reshape(channels, height + 2 * ph, width + 2 * pw)[:, ph : ph + height, pw : pw + width].ravel()
+        channels, *sizes = as_images(params, x).shape[1:]
+        wide = [size + 2 * pad for size, pad in zip(sizes, params.pad, strict=True)]
+        return unpad_image(params, row.reshape(channels, *wide)).ravel()
 
     W = dense_matrix(params, weights, x.shape, padded)
     b = dense_bias(params, weights, x.shape)
@@ -804,17 +1170,24 @@ def pooling_relevance(
 
     AVE: R_i = sum over windows of (x_i / d) R / (y + epsilon sign(y)), y = sum of the window / d; with epsilon = 0 this
     is x_i / (sum of the window), and a window whose sum is 0 drops. epsilon = 1e-6 is zennit's Norm.
+    STOCHASTIC: the terms are x_i (x_i / S), S = sum of x; nothing where y = 0.
     """
     (x,), (R,) = inputs, arriving
     if params.method == "MAX":
         return pooling_gradient(params, weights, inputs, arriving)
     out = np.zeros(x.shape)
+    axes = tuple(range(2, x.ndim))
     for window in pooling_windows(params, *x.shape[2:])[1]:
-        p, q = window.output
-        if window.divisor:
-            terms = x[:, :, window.rows, window.cols] / window.divisor
-            y = terms.sum(axis=(2, 3), keepdims=True)
-            out[:, :, window.rows, window.cols] += terms * divide(R[:, :, p : p + 1, q : q + 1], stabilised(y, epsilon))
+        part = x[window.cells]
+        total = part.sum(axis=axes, keepdims=True)  # summed before the division: what cancels must be exactly 0
+        if params.method == "STOCHASTIC":
+            terms = np.where(total > 0, part * divide(part, total), 0.0)
+            y = terms.sum(axis=axes, keepdims=True)
+        elif window.divisor:
+            terms, y = part / window.divisor, total / window.divisor
+        else:
+            continue
+        out[window.cells] += terms * divide(R[window.value], stabilised(y, epsilon))
     return [out]
 
 
@@ -907,8 +1280,12 @@ def bias_relevance(
 
 RELEVANCE: dict[str, LayerBackward] = {
     "Convolution": linear_relevance,
+    "Deconvolution": linear_relevance,
     "InnerProduct": linear_relevance,
     "Pooling": pooling_relevance,
+    "SPP": spp_back(pooling_relevance),
+    "Crop": uncrop,
+    "Im2col": col2im,
     "LRN": lrn_relevance,
     "ReLU": pass_through,
     "PReLU": pass_through,
@@ -927,6 +1304,10 @@ RELEVANCE: dict[str, LayerBackward] = {
     "Slice": join,
     "Flatten": reshape_back,
     "Reshape": reshape_back,
+    "RNN": rnn_relevance,
+    "LSTM": lstm_relevance,
+    "Parameter": to_nothing,
+    "DummyData": to_nothing,
 }
 """Relevance of each layer type: (params, weights, inputs, relevance of the outputs, **options) -> of the inputs.
 
@@ -1173,12 +1554,11 @@ def _toolbox_pooling(layer: Layer, inputs: list[Array], arriving: list[Array], s
     (x,), (R,) = inputs, arriving
     out = np.zeros(x.shape)
     for window in pooling_windows(params, *x.shape[2:])[1]:
-        p, q = window.output
-        part = x[:, :, window.rows, window.cols]
+        part = x[window.cells]
         S = part.sum(axis=(2, 3), keepdims=True)
         small = np.abs(S) < 1e-6
-        factor = np.where(small, 1.0, R[:, :, p : p + 1, q : q + 1] / np.where(small, 1.0, S))
-        out[:, :, window.rows, window.cols] += part * factor
+        factor = np.where(small, 1.0, R[window.value] / np.where(small, 1.0, S))
+        out[window.cells] += part * factor
     return out
 
 

@@ -19,8 +19,10 @@ from caffe2lrp.converters.caffe.message import Message, new
 from caffe2lrp.converters.caffe.wire import write_wire
 from caffe2lrp.errors import Caffe2LrpError, FileFormatError, ModelError, OptionError
 from caffe2lrp.ir import Network
-from caffe2lrp.layers.convolution import Convolution
-from caffe2lrp.layers.pooling import Pooling
+from caffe2lrp.layers.convolution import Convolution, Deconvolution
+from caffe2lrp.layers.crop import Crop
+from caffe2lrp.layers.im2col import Im2col
+from caffe2lrp.layers.pooling import SPP, Pooling
 from tests.test_caffe_oracle import read_with_oracle
 
 # prototxt, weights, number of layers, input shape, output blobs
@@ -244,7 +246,7 @@ def test_split_layers_vanish(folder: Folder) -> None:
             "kernel_size: 1 dilation: 2 bias_term: false engine: CUDNN",
             Convolution(4, (1, 1), dilation=(2, 2), bias=False),
         ),
-        ("kernel_size: 1 weight_filler { type: 'msra' } axis: -3", Convolution(4, (1, 1))),
+        ("kernel_size: 1 weight_filler { type: 'msra' } axis: -3", Convolution(4, (1, 1), axis=-3)),
     ],
 )
 def test_convolution_parameters(folder: Folder, param: str, expected: Convolution) -> None:
@@ -258,12 +260,16 @@ def test_convolution_parameters(folder: Folder, param: str, expected: Convolutio
         ("kernel_h: 3", "kernel_size is 3x0 but must be at least 1"),
         ("kernel_size: 3 stride: 1 stride_h: 2", "both stride and stride_h/stride_w"),
         ("kernel_size: 3 stride_h: 2", "stride is 2x0"),
-        ("kernel_size: 3 stride: 0", "stride is 0x0"),
-        ("", "kernel_size has 0 values"),
-        ("kernel_size: [1, 2, 3]", "kernel_size has 3 values"),
+        ("kernel_size: 3 stride: 0", "stride is 0 but must be at least 1"),
+        ("", "kernel_size is 0 but must be at least 1"),
+        ("kernel_size: [1, 2, 3]", r"its kernel \(1, 2, 3\) is for 3 axes, but the input .* has 2"),
+        ("kernel_size: 1 pad_shape { dim: [1, -1] }", "pad is 1x-1 but must be at least 0"),
+        ("kernel_shape { dim: [3, -1] }", "kernel_size is 3x-1 but must be at least 1"),
+        ("kernel_size: 1 pad: [1, 2, 3]", r"its pad \(1, 2, 3\) is for 3 axes"),
         ("kernel_size: 3 group: 0", "group must be at least 1"),
         ("kernel_size: 3 group: 3", "do not divide by group 3"),
-        ("kernel_size: 3 axis: 2", "only axis 1"),
+        ("kernel_h: 3 kernel_w: 3 axis: 2", r"its kernel \(3, 3\) is for 2 axes, but the input .* has 1"),
+        ("kernel_size: 3 axis: 4", "axis 4 does not exist"),
         ("kernel_size: 30", "too small"),
     ],
 )
@@ -284,6 +290,9 @@ POOL = 'layer { name: "pool" type: "Pooling" bottom: "data" top: "pool" pooling_
         ("kernel_size: 3 stride: 2 round_mode: FLOOR", Pooling("MAX", (3, 3), (2, 2), ceil=False)),
         ("kernel_size: 3 stride: 2 ceil_mode: false", Pooling("MAX", (3, 3), (2, 2), ceil=False)),
         ("kernel_size: 3 ceil_mode: true", Pooling("MAX", (3, 3))),
+        ("kernel_size: 3 round_mode: 1 ceil_mode: false", Pooling("MAX", (3, 3), ceil=False)),
+        ("pool: STOCHASTIC kernel_size: 3", Pooling("STOCHASTIC", (3, 3))),
+        ("pool: STOCHASTIC global_pooling: true", Pooling("STOCHASTIC", None)),
     ],
 )
 def test_pooling_parameters(folder: Folder, param: str, expected: Pooling) -> None:
@@ -295,20 +304,156 @@ def test_pooling_parameters(folder: Folder, param: str, expected: Pooling) -> No
 @pytest.mark.parametrize(
     ("param", "problem"),
     [
-        ("pool: STOCHASTIC kernel_size: 2", "STOCHASTIC pooling is not supported yet"),
-        ("pool: LP kernel_size: 2", "LP pooling is not supported yet"),
+        ("pool: STOCHASTIC kernel_size: 2 pad: 1", "STOCHASTIC pooling has no padding"),
+        ("pool: LP kernel_size: 2", "LP pooling is unknown; Caffe has MAX, AVE and STOCHASTIC"),
+        ("kernel_size: 2 round_mode: NEAREST", "round_mode NEAREST is unknown"),
+        ("kernel_size: 2 round_mode: CEIL ceil_mode: false", "contradict each other"),
         ("kernel_size: 2 kernel_h: 2 kernel_w: 2", "both kernel_size and kernel_h/kernel_w"),
         ("kernel_h: 2", "kernel_h and kernel_w must be given together"),
         ("kernel_size: 2 pad_h: 1", "pad_h and pad_w must be given together"),
         ("global_pooling: true kernel_size: 2", "a kernel size cannot be given with it"),
         ("global_pooling: true stride: 2", "only pad 0 and stride 1"),
-        ("stride: 2", "kernel_size is 0x0"),
+        ("stride: 2", "kernel_size is 0 but must be at least 1"),
         ("kernel_size: 2 pad: 2", "must be smaller than the window"),
+        ("kernel_size: 2147483648 pad: 2", "kernel_size is 2147483648, which is too large for any image"),
+        ("kernel_size: 2 pad_shape { dim: [0, -1] }", "pad is 0x-1 but must be at least 0"),
     ],
 )
 def test_pooling_that_caffe_refuses(folder: Folder, param: str, problem: str) -> None:
     with pytest.raises(ModelError, match=problem):
         folder.define(INPUT + POOL % param)
+
+
+LINE = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [2, 3, 8] } } }\n'
+VOLUME = LINE.replace("[2, 3, 8]", "[2, 3, 4, 8, 8]")
+
+
+@pytest.mark.parametrize(
+    ("start", "kind", "param", "expected"),
+    [
+        (LINE, "Convolution", "kernel_size: 3 stride: 2", Convolution(4, (3,), (2,))),
+        (VOLUME, "Convolution", "kernel_size: 3 pad: 1", Convolution(4, (3, 3, 3), pad=(1, 1, 1))),
+        (VOLUME, "Convolution", "kernel_size: [1, 2, 3] stride: [1, 2, 2]", Convolution(4, (1, 2, 3), (1, 2, 2))),
+        (VOLUME, "Convolution", "kernel_size: 3 axis: 2", Convolution(4, (3, 3), axis=2)),
+        (VOLUME, "Convolution", "kernel_size: 3 axis: -3", Convolution(4, (3, 3), axis=-3)),
+        (VOLUME, "Convolution", "kernel_size: 2 axis: -1", Convolution(4, (), axis=-1)),
+        (VOLUME, "Deconvolution", "kernel_size: 2 stride: 2 group: 1", Deconvolution(4, (2, 2, 2), (2, 2, 2))),
+        (
+            VOLUME, "NdConvolution",
+            "kernel_shape { dim: [2, 3, 3] } stride_shape { dim: [1, 2, 1] } pad_shape { dim: [0, 1, 1] }",
+            Convolution(4, (2, 3, 3), (1, 2, 1), (0, 1, 1)),
+        ),
+        (
+            VOLUME, "Convolution3D", "kernel_size: 3 kernel_depth: 2 pad: 1 temporal_stride: 2",
+            Convolution(4, (2, 3, 3), (2, 1, 1), (0, 1, 1)),
+        ),
+        (INPUT, "Deconvolution", "kernel_size: 4 stride: 2 pad: 1", Deconvolution(4, (4, 4), (2, 2), (1, 1))),
+    ],
+)  # fmt: skip
+def test_convolutions_over_other_axes(folder: Folder, start: str, kind: str, param: str, expected: Any) -> None:
+    network = folder.define(start + CONV.replace('"Convolution"', f'"{kind}"') % f"num_output: 4 {param}")
+    assert network.layers[0].params == expected
+    assert network.notes == ()
+
+
+def test_video_nets_of_2014(folder: Folder) -> None:
+    """C3D's own types and fields."""
+    text = """
+    input: "data" input_shape { dim: [1, 3, 8, 12, 12] }
+    layers { name: "conv1a" type: CONVOLUTION3D bottom: "data" top: "conv1a" convolution_param {
+        num_output: 4 kernel_size: 3 kernel_depth: 3 pad: 1 temporal_pad: 1 } }
+    layers { name: "relu1a" type: RELU bottom: "conv1a" top: "conv1a" }
+    layers { name: "pool1" type: POOLING3D bottom: "conv1a" top: "pool1" pooling_param {
+        pool: MAX kernel_size: 2 kernel_depth: 1 stride: 2 temporal_stride: 1 } }
+    """
+    network = folder.define(text)
+    assert [layer.params for layer in network.layers if layer.type != "ReLU"] == [
+        Convolution(4, (3, 3, 3), pad=(1, 1, 1)),
+        Pooling("MAX", (1, 2, 2), (1, 2, 2)),
+    ]
+    assert network.layers[0].origin.type == "CONVOLUTION3D"
+    assert network.shapes["pool1"] == (1, 4, 8, 6, 6)
+    assert network.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "param", "expected"),
+    [
+        ("Pooling", "kernel_size: 2 stride: 2", Pooling("MAX", (2, 2, 2), (2, 2, 2))),
+        ("NdPooling", "kernel_shape { dim: [1, 2, 2] } stride_shape { dim: [1, 2, 2] }",
+         Pooling("MAX", (1, 2, 2), (1, 2, 2))),
+        ("Pooling3D", "pool: AVE global_pooling: true", Pooling("AVE", None)),
+    ],
+)  # fmt: skip
+def test_pooling_of_volumes(folder: Folder, kind: str, param: str, expected: Pooling) -> None:
+    assert folder.define(VOLUME + POOL.replace('"Pooling"', f'"{kind}"') % param).layers[0].params == expected
+
+
+def test_layers_that_pick_values(folder: Folder) -> None:
+    def params(kind: str, param: str, bottoms: str = 'bottom: "data"') -> Any:
+        return (
+            folder.define(INPUT + f'layer {{ name: "l" type: "{kind}" {bottoms} top: "y" {param} }}').layers[0].params
+        )
+
+    two = 'bottom: "data" bottom: "data"'
+    assert params("Crop", "", two) == Crop()
+    assert params("Crop", "crop_param { axis: -2 offset: 0 offset: 0 }", two) == Crop(-2, (0, 0))
+    assert params("Im2col", "convolution_param { kernel_size: 3 pad: 1 }") == Im2col((3, 3), pad=(1, 1))
+    assert params("SPP", "spp_param { pyramid_height: 2 pool: AVE }") == SPP(2, "AVE")
+    text = 'layers { name: "l" type: CROP bottom: "data" bottom: "data" top: "y" }'
+    network = folder.define('input: "data" input_dim: [2, 3, 8, 8] ' + text)
+    assert network.layers[0].params == Crop()
+    assert any("has no offset and cuts from 0 on" in note for note in network.notes)
+    with pytest.raises(ModelError, match="does not reach so far"):
+        params("Crop", "crop_param { offset: 1 }", two)
+    with pytest.raises(ModelError, match="has 3 offsets for the 2 axes"):
+        params("Crop", "crop_param { offset: [0, 0, 0] }", two)
+    with pytest.raises(ModelError, match=r"needs 2 input blob\(s\) but has 1"):
+        params("Crop", "")
+    for height in (0, 99):
+        with pytest.raises(ModelError, match=f"cannot build a pyramid of height {height}"):
+            params("SPP", f"spp_param {{ pyramid_height: {height} }}")
+
+
+UP = (
+    'layer { name: "up" type: "Deconvolution" bottom: "conv" top: "up" convolution_param { num_output: 4 group: 4 '
+    'kernel_size: 4 stride: 2 weight_filler { type: "%s" } %s } }\n'
+)
+
+
+def test_interpolation_that_no_file_stores(folder: Folder) -> None:
+    """A layer of 2 x interpolation in the middle of a ramp and of its edges (Long et al. 2015, FCN)."""
+    text = INPUT + CONV % "num_output: 4 kernel_size: 1"
+    stored = {"conv": [random(4, 3, 1, 1), random(4)]}
+    network = folder.load(text + UP % ("bilinear", "pad: 1 bias_term: false"), stored)
+    weight = network.layer("up").weights["weight"]
+    tent = [0.25, 0.75, 0.75, 0.25]
+    np.testing.assert_array_equal(weight, np.broadcast_to(np.outer(tent, tent), (4, 1, 4, 4)))
+    assert any("'up'" in note and "bilinear interpolation, as its filler says" in note for note in network.notes)
+    ramp = np.broadcast_to(np.arange(8, dtype=np.float32), (2, 3, 8, 8))
+    blobs = network.forward(ramp, keep="all")
+    middle = blobs["up"][:, :, 1:-1, 1:-1]
+    low, high = blobs["conv"][:, :, :1, :-1], blobs["conv"][:, :, :1, 1:]
+    expected = np.stack([0.75 * low + 0.25 * high, 0.25 * low + 0.75 * high], axis=-1).reshape(2, 4, 1, 14)
+    np.testing.assert_allclose(middle, np.broadcast_to(expected, middle.shape), rtol=1e-5)
+
+
+def test_fillers_only_stand_for_what_they_can(folder: Folder) -> None:
+    text = INPUT + CONV % "num_output: 4 kernel_size: 1"
+    stored = {"conv": [random(4, 3, 1, 1), random(4)]}
+    network = folder.load(text + UP % ("bilinear", 'bias_filler { type: "constant" value: 0.5 }'), stored)
+    np.testing.assert_array_equal(network.layer("up").weights["bias"], np.full(4, 0.5))
+    both = stored | {"up": [random(4, 1, 4, 4), random(4)]}
+    network = folder.load(text + UP % ("bilinear", ""), both)
+    np.testing.assert_array_equal(network.layer("up").weights["weight"], both["up"][0])
+    with pytest.raises(ModelError, match="has no stored bias, and its filler gaussian"):
+        folder.load(text + UP % ("bilinear", 'bias_filler { type: "gaussian" }'), stored)
+    with pytest.raises(ModelError, match="bilinear, which needs a square kernel"):
+        folder.load(text + UP.replace("kernel_size: 4", "kernel_h: 4 kernel_w: 3") % ("bilinear", ""), stored)
+    with pytest.raises(ModelError, match="no interpolation is 1000000 pixels wide"):
+        folder.load(text + UP.replace("kernel_size: 4", "kernel_size: 1000000") % ("bilinear", ""), stored)
+    with pytest.raises(ModelError, match="has no weights for it; it needs weight"):
+        folder.load(text + UP % ("gaussian", ""), stored)
 
 
 def test_other_parameters_with_two_names(folder: Folder) -> None:

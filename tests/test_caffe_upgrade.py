@@ -66,6 +66,15 @@ def test_padding_layers_are_folded_into_the_convolution() -> None:
     assert [(u.name, u.line) for u in fc.unknown] == [("k of a innerproduct layer", 7)]
 
 
+def test_windows_of_im2col_layers() -> None:
+    text = 'layers { bottom: "x" top: "y" layer { name: "i" type: "im2col" kernelsize: 3 stride: 2 pad: 1 } }'
+    (layer,) = upgraded(text).all("layer")
+    param = layer.get("convolution_param")
+    assert layer.get("type") == "Im2col"
+    assert [param.all(name) for name in ("kernel_size", "stride", "pad")] == [[3], [2], [1]]
+    assert layer.unknown == []
+
+
 def test_padding_before_another_layer_is_an_error() -> None:
     text = PADDED.replace('type: "conv"', 'type: "relu"')
     with pytest.raises(ModelError, match=r"net:4: layer 'conv1' \(relu\) reads the padding layer 'pad1'"):

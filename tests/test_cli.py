@@ -349,6 +349,20 @@ def test_predict(run: Run, tiny: Path, net: list[str]) -> None:
     assert len(text) == 4
 
 
+@pytest.mark.parametrize("command", ["explain", "predict"])
+def test_a_net_with_several_inputs_takes_no_pictures(run: Run, tiny: Path, command: str) -> None:
+    net = tiny / "two.prototxt"
+    net.write_text(
+        'name: "two" input: "a" input: "b" input_dim: [1, 3, 8, 8, 1, 5, 1, 1]\n'
+        'layer { name: "fa" type: "Flatten" bottom: "a" top: "fa" }\n'
+        'layer { name: "fb" type: "Flatten" bottom: "b" top: "fb" }\n'
+        'layer { name: "join" type: "Concat" bottom: "fa" bottom: "fb" top: "y" }\n'
+    )
+    result = run(command, tiny / "a/cat.png", "--prototxt", net)
+    fails(result, "two has the inputs a (1, 3, 8, 8), b (1, 5, 1, 1)", "one input only", "net.forward({...})")
+    assert "input: a 1x3x8x8, b 1x5x1x1" in run("inspect", net).out
+
+
 def test_predict_without_softmax_and_with_several_outputs(run: Run, tiny: Path, net: list[str], tmp_path: Path) -> None:
     head, _, _ = PROTOTXT.partition('layer { name: "prob"')
     (tmp_path / "scores.prototxt").write_text(head)

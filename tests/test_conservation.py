@@ -14,7 +14,7 @@ import caffe2lrp
 from caffe2lrp import Network
 from caffe2lrp.ir import with_weights
 from caffe2lrp.layers import activation, dropout, eltwise, join, lrn, pooling, softmax
-from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.convolution import Convolution, Deconvolution
 from caffe2lrp.layers.inner_product import InnerProduct
 from tests.layer_cases import Spec, build, chain, random_input
 
@@ -44,6 +44,13 @@ class _Builder:
         params = Convolution(
             group * self.draw(st.integers(1, 4)), self.size(1, 3), self.size(1, 2), self.size(0, 2), group=group
         )
+        self._fit(params)
+        if self.draw(st.booleans()):
+            self.add(activation.ReLU())
+
+    def deconvolution(self) -> None:
+        group = self.draw(st.sampled_from([1, self.shape[1]]))
+        params = Deconvolution(group * self.draw(st.integers(1, 3)), self.size(1, 3), self.size(1, 2), group=group)
         self._fit(params)
         if self.draw(st.booleans()):
             self.add(activation.ReLU())
@@ -88,7 +95,9 @@ def networks(draw: st.DrawFn, bias: float) -> Network:
     """Two to five blocks and one or two fully connected layers."""
     shape = (draw(st.integers(1, 2)), draw(st.integers(1, 3)), draw(st.integers(4, 9)), draw(st.integers(4, 9)))
     made = _Builder(draw, shape)
-    blocks = [made.convolution, made.pooling, made.lrn, made.branches, made.addition, made.dropout]
+    blocks = [
+        made.convolution, made.deconvolution, made.pooling, made.lrn, made.branches, made.addition, made.dropout
+    ]  # fmt: skip
     for block in draw(st.lists(st.sampled_from(blocks), min_size=2, max_size=5)):
         block()
     if draw(st.booleans()):

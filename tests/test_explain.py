@@ -15,7 +15,7 @@ import caffe2lrp
 from caffe2lrp import Network, Preprocessing
 from caffe2lrp.errors import ModelError, OptionError
 from caffe2lrp.kernels import launch
-from caffe2lrp.layers import activation, affine, batch_norm, eltwise, lrn, pooling, softmax
+from caffe2lrp.layers import activation, affine, batch_norm, lrn, pooling, softmax
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.inner_product import InnerProduct
 from tests import naive
@@ -387,13 +387,6 @@ def test_several_outputs_need_a_choice() -> None:
         caffe2lrp.explain(network, random_input(network))
     assert caffe2lrp.explain(network, random_input(network), layer="right").outputs.shape == (1, 3)
     assert set(network.forward(random_input(network))) == {"left", "right"}
-
-
-def test_several_inputs_cannot_be_given() -> None:
-    network = build({"a": (1, 3), "b": (1, 3)}, ("sum", eltwise.Eltwise(), ["a", "b"], ["y"]))
-    for run in (caffe2lrp.explain, Network.forward):
-        with pytest.raises(ModelError, match="inputs a, b"):
-            run(network, np.zeros((1, 3)))
 
 
 def test_pixel_bounds_are_needed_by_zbox(network: Network) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,24 @@ import numpy as np
 import pytest
 
 from caffe2lrp.ir import Layer, Network
-from caffe2lrp.layers import REGISTRY, activation, affine, batch_norm, dropout, eltwise, join, lrn, pooling, softmax
+from caffe2lrp.layers import (
+    REGISTRY,
+    activation,
+    affine,
+    batch_norm,
+    crop,
+    dropout,
+    eltwise,
+    join,
+    lrn,
+    pooling,
+    recurrent,
+    softmax,
+    source,
+)
 from caffe2lrp.layers import reshape as reshaping
-from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.convolution import Convolution, Deconvolution
+from caffe2lrp.layers.im2col import Im2col
 from caffe2lrp.layers.inner_product import InnerProduct
 from tests import golden, naive
 
@@ -22,9 +38,32 @@ CONVOLUTIONS = {
     "groups": (Convolution(6, (3, 3), pad=(1, 1), group=3), (2, 6, 5, 4)),
     "dilation": (Convolution(2, (3, 3), pad=(2, 1), dilation=(2, 3), bias=False), (1, 2, 8, 9)),
     "1x1": (Convolution(5, (1, 1)), (2, 3, 4, 4)),
+    "line": (Convolution(4, (3,), (2,), (1,), group=2), (2, 4, 6)),
+    "volume": (Convolution(3, (2, 3, 2), (1, 2, 1), (1, 0, 1), (2, 1, 1)), (2, 2, 4, 5, 3)),
+    "axis 2": (Convolution(3, (2, 2), axis=2), (2, 2, 3, 4, 3)),
+}
+DECONVOLUTIONS = {
+    "plain": (Deconvolution(3, (3, 3)), (2, 2, 3, 4)),
+    "stride and padding": (Deconvolution(4, (3, 2), stride=(2, 3), pad=(1, 2)), (1, 3, 3, 4)),
+    "groups and dilation": (
+        Deconvolution(6, (2, 3), stride=(3, 1), dilation=(2, 1), group=3, bias=False),
+        (1, 6, 3, 2),
+    ),
+    "volume": (Deconvolution(2, (2, 3, 2), (1, 2, 2), (1, 0, 1)), (2, 3, 2, 3, 2)),
+    "line, axis 2": (Deconvolution(2, (3,), (2,), axis=2), (2, 2, 3, 4)),
 }
 LAYERS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
     **{f"Convolution, {name}": (params, [shape]) for name, (params, shape) in CONVOLUTIONS.items()},
+    **{f"Deconvolution, {name}": (params, [shape]) for name, (params, shape) in DECONVOLUTIONS.items()},
+    "Im2col": (Im2col((2, 3), (1, 2), (1, 0), (2, 1)), [(2, 3, 4, 5)]),
+    "Im2col, volume": (Im2col((2, 1, 2)), [(2, 2, 3, 2, 3)]),
+    "Crop": (crop.Crop(2, (1, 0)), [(2, 3, 4, 5), (1, 1, 2, 3)]),
+    "Crop, axis 0": (crop.Crop(0, (1,)), [(2, 3, 4), (1, 2, 3)]),
+    "SPP": (pooling.SPP(2, "AVE"), [(2, 3, 4, 5)]),
+    "SPP, stochastic": (pooling.SPP(2, "STOCHASTIC"), [(2, 3, 4, 4)]),
+    "Pooling, STOCHASTIC": (pooling.Pooling("STOCHASTIC", (3, 2), (2, 2)), [(2, 2, 6, 5)]),
+    "Pooling, MAX, volume": (pooling.Pooling("MAX", (2, 2, 2), (1, 2, 1), (1, 0, 0)), [(2, 2, 3, 4, 3)]),
+    "Pooling, AVE, line": (pooling.Pooling("AVE", (3,), (2,), (1,)), [(2, 2, 6)]),
     "InnerProduct": (InnerProduct(4), [(2, 3, 2, 2)]),
     "InnerProduct, axis 2": (InnerProduct(4, bias=False, axis=2), [(2, 3, 5)]),
     "Pooling, MAX": (pooling.Pooling("MAX", (3, 3), stride=(2, 2), pad=(1, 1)), [(2, 2, 6, 7)]),
@@ -59,6 +98,13 @@ LAYERS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
     "Slice, points": (join.Slice(3, axis=-1, points=(1, 3)), [(2, 3, 4)]),
     "Flatten": (reshaping.Flatten(), [(2, 3, 4)]),
     "Reshape": (reshaping.Reshape((0, -1, 2)), [(2, 3, 4)]),
+    "RNN": (recurrent.RNN(3), [(4, 2, 5), (4, 2)]),
+    "RNN, static and states": (recurrent.RNN(3, True), [(4, 2, 5), (4, 2), (2, 7), (1, 2, 3)]),
+    "LSTM": (recurrent.LSTM(3), [(4, 2, 5), (4, 2)]),
+    "LSTM, static": (recurrent.LSTM(3), [(4, 2, 5, 2), (4, 2), (2, 2, 3)]),
+    "LSTM, static and states": (recurrent.LSTM(3, True), [(4, 2, 5), (4, 2), (2, 7), (1, 2, 3), (1, 2, 3)]),
+    "Parameter": (source.Parameter((2, 3)), []),
+    "DummyData": (source.DummyData((2, 3), 1.5), []),
 }
 
 
@@ -79,7 +125,8 @@ def some_linear(name: str) -> tuple[Any, dict[str, np.ndarray], list[np.ndarray]
     return params, weights, inputs, [np.random.default_rng(7).normal(0, 1, shape)]
 
 
-LINEAR = [name for name, (params, _) in LAYERS.items() if params.type in ("Convolution", "InnerProduct")]
+LINEAR_TYPES = ("Convolution", "Deconvolution", "InnerProduct")
+LINEAR = [name for name, (params, _) in LAYERS.items() if params.type in LINEAR_TYPES]
 
 # -- forward and gradient ---------------------------------------------------------------------------------
 
@@ -104,10 +151,25 @@ def test_convolution_three_ways(name: str) -> None:
     bias = naive.dense_bias(params, weights, x.shape)
     matrix = naive.dense_matrix(params, weights, x.shape)
     padded = naive.dense_matrix(params, weights, x.shape, padded=True)
-    for image, expected in zip(x, y, strict=True):
+    for image, expected in zip(naive.as_images(params, x), naive.as_images(params, y), strict=True):
         np.testing.assert_allclose(matrix @ image.ravel() + bias, expected.ravel(), rtol=0, atol=1e-12)
         wide = naive.pad_image(params, image, fill=0.0).ravel()
         np.testing.assert_allclose(padded @ wide + bias, expected.ravel(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", DECONVOLUTIONS)
+def test_deconvolution_is_the_transpose(name: str) -> None:
+    """Two ways to the same, and the adjoint of the convolution with the same weight."""
+    params, weights, (x,) = some_layer(f"Deconvolution, {name}")
+    (y,) = naive.deconvolution(params, weights, [x])
+    matrix = naive.dense_matrix(params, weights, x.shape)
+    bias = naive.dense_bias(params, weights, x.shape)
+    images = naive.as_images(params, x)
+    for image, expected in zip(images, naive.as_images(params, y), strict=True):
+        np.testing.assert_allclose(matrix @ image.ravel() + bias, expected.ravel(), rtol=0, atol=1e-12)
+    fields = {f.name: getattr(params, f.name) for f in dataclasses.fields(params)}
+    forward = Convolution(**{**fields, "num_output": images.shape[1], "bias": False})
+    np.testing.assert_array_equal(matrix.T, naive.dense_matrix(forward, weights, y.shape))
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -309,8 +371,9 @@ CONSERVING = [
     for name, (params, shapes) in LAYERS.items()
     if params.type in ("Eltwise", "Concat", "Slice", "Flatten", "Reshape", "Dropout", "Softmax")
     or isinstance(params, activation.Activation)
-    or (len(shapes) == 2 and not getattr(params, "bias", False))
+    or (params.type in ("Scale", "Bias") and len(shapes) == 2 and not getattr(params, "bias", False))
 ]
+RECURRENT = [name for name, (params, _) in LAYERS.items() if isinstance(params, recurrent.Recurrent)]
 
 
 @pytest.mark.parametrize("name", CONSERVING)
@@ -321,6 +384,26 @@ def test_conserving_layers(name: str) -> None:
     sent = naive.RELEVANCE[params.type](params, weights, inputs, arriving)
     assert [r.shape for r in sent] == [x.shape for x in inputs]
     assert sum(r.sum() for r in sent) == pytest.approx(sum(r.sum() for r in arriving))
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_recurrent_layers_without_biases_conserve(name: str) -> None:
+    params, weights, inputs = some_layer(name)
+    weights = {key: 0 * value if key.endswith("bias") else value for key, value in weights.items()}
+    inputs[1] = np.array([[0, 1], [1, 1], [1, 0], [1, 1]], dtype=np.float64)
+    outputs = naive.FORWARD[params.type](params, weights, inputs)
+    arriving = [np.random.default_rng(2).normal(0, 1, y.shape) for y in outputs]
+    sent = naive.RELEVANCE[params.type](params, weights, inputs, arriving)
+    assert [r.shape for r in sent] == [x.shape for x in inputs]
+    assert not sent[1].any()
+    assert sum(r.sum() for r in sent) == pytest.approx(sum(r.sum() for r in arriving))
+    # Stream 1 begins anew at step 2: what starts behind it stays behind it.
+    late = [np.zeros(y.shape) for y in outputs]
+    late[0][2:, 1] = 1
+    sent = naive.RELEVANCE[params.type](params, weights, inputs, late)
+    assert not sent[0][:2].any()
+    assert not sent[0][:, 0].any()
+    assert sent[0][2, 1].all()
 
 
 @pytest.mark.parametrize("name", ["BatchNorm", "Scale", "Bias", "Scale, two inputs and bias"])

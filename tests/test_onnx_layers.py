@@ -16,9 +16,10 @@ from caffe2lrp.converters.onnx import build_model
 from caffe2lrp.converters.onnx.export import closed_batch
 from caffe2lrp.converters.onnx.registry import EMITTERS
 from caffe2lrp.ir import Network
-from caffe2lrp.layers import REGISTRY, activation, affine, batch_norm, join, lrn, pooling
+from caffe2lrp.layers import REGISTRY, LayerParams, activation, affine, batch_norm, join, lrn, pooling
 from caffe2lrp.layers import reshape as reshaping
-from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.convolution import Convolution, Deconvolution
+from caffe2lrp.layers.im2col import Im2col
 from caffe2lrp.layers.inner_product import InnerProduct
 from tests import naive
 from tests.layer_cases import CASES, CHOSEN, assert_close, chain, network_of, poolings, random_input
@@ -70,6 +71,32 @@ def test_random_cases(name: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize(("name", "index"), CHOSEN_CASES)
 def test_chosen_cases(name: str, index: int) -> None:
     check(network_of(CHOSEN[name][index], seed=index))
+
+
+@pytest.mark.parametrize(
+    ("params", "shape"),
+    [
+        (Deconvolution(6, (3, 2), (2, 1), (1, 0), group=2), (2, 4, 3, 5)),
+        (Convolution(5, (2, 3), axis=2), (2, 3, 4, 5, 7)),
+        (Convolution(5, ()), (2, 3)),
+        (Convolution(5, (2, 2, 3), (1, 2, 1)), (2, 3, 4, 5, 7)),
+        (Im2col((3, 2), (2, 1), (1, 0)), (2, 3, 5, 7)),
+        (Im2col((2,), axis=2), (2, 3, 4, 5)),
+        (pooling.SPP(3, "AVE"), (2, 3, 7, 8)),
+        (pooling.Pooling("STOCHASTIC", (3, 2), (2, 2)), (2, 3, 6, 7)),
+        (pooling.Pooling("AVE", (2, 2, 3), (2, 1, 2), (0, 1, 1)), (2, 3, 5, 4, 7)),
+    ],
+    ids=str,
+)
+def test_an_open_batch(params: LayerParams, shape: tuple[int, ...]) -> None:
+    network = network_of((params, [shape]))
+    model = build_model(network).to_bytes()
+    other = network.with_batch(5)
+    x = random_input(other).astype(np.float32)
+    found = run(model, x)
+    for blob, expected in other.forward(x).items():
+        assert found[blob].shape == expected.shape
+        assert_close(found[blob], expected, 2e-5, blob)
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)

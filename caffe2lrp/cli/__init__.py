@@ -1,7 +1,7 @@
-"""The command line: ``caffe2lrp explain``, ``predict``, ``inspect``, ``convert``, ``diff`` and ``models``.
+"""The command line: ``caffe2lrp explain``, ``predict``, ``inspect``, ``convert`` and so on, a module for each command.
 
 `commands` says what a user can type, and imports nothing heavy, so that ``--help`` answers at once. The work is done in
-the modules of these names, which are imported when their command runs.
+the modules named after the commands, which are imported when their command runs.
 """
 
 from caffe2lrp.cli.app import app, main

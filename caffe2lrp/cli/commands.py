@@ -23,6 +23,7 @@ from caffe2lrp.cli.options import (
 )
 
 MODEL, PREPARATION, RULES, OUTPUT, RUNNING = "Model", "Preparation of pictures", "Relevance", "Output", "Running"
+CHANGES = "Changes"
 PROOF = "Proof"
 PERTURBATION = "Perturbation"
 
@@ -83,6 +84,24 @@ caffe2lrp inspect deploy.prototxt
 caffe2lrp inspect deploy.prototxt net.caffemodel --batch 1
 
 caffe2lrp inspect --model bvlc_googlenet --json | jq '.totals'
+
+caffe2lrp inspect deploy.prototxt --graph net.svg
+"""
+UPGRADE_EXAMPLES = """Examples:
+
+caffe2lrp upgrade old.prototxt old.caffemodel --out new
+
+caffe2lrp upgrade deploy.prototxt net.caffemodel --out plain --fold --input-shape 1,3,320,240
+
+caffe2lrp upgrade --model bvlc_googlenet --until pool5/7x7_s1 --out features
+"""
+WEIGHTS_EXAMPLES = """Examples:
+
+caffe2lrp weights deploy.prototxt net.caffemodel --out net.npz
+
+caffe2lrp weights --model bvlc_googlenet --out googlenet.safetensors
+
+caffe2lrp weights net.caffemodel --input-shape 1,3,224,224 --out arrays
 """
 CONVERT_EXAMPLES = """Examples:
 
@@ -152,6 +171,27 @@ Resize = Annotated[
         help="Before the centre crop: 'short 256', 'long 227' or 'stretch 256'; without number, the input's size.",
     ),
 ]
+Files = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[FILE [FILE]]", help="Definition, weights or both, in any order.", show_default=False),
+]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        metavar="RATIO",
+        show_default=False,
+        rich_help_panel=PROOF,
+        help="What a blob may differ by, divided by its largest value; else 1e-4, and 2e-2 with --fp16.",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, metavar="N", rich_help_panel=PROOF, help="Seed of the random inputs.")]
+ReportFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", rich_help_panel=PROOF, help="Write all numbers to a JSON file.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace files that are there already.")
+]
 Target = Annotated[
     list[str] | None,
     typer.Option(
@@ -197,24 +237,6 @@ Threads = Annotated[
     int | None, typer.Option(min=1, metavar="N", rich_help_panel=RUNNING, help="Number of threads; else all cores.")
 ]
 DType = Annotated[Precision, typer.Option(rich_help_panel=RUNNING, help="Precision of all arithmetic.")]
-Files = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="[FILE [FILE]]", help="Definition, weights or both, in any order.", show_default=False),
-]
-Tolerance = Annotated[
-    float | None,
-    typer.Option(
-        min=0.0,
-        metavar="RATIO",
-        show_default=False,
-        rich_help_panel=PROOF,
-        help="What a blob may differ by, divided by its largest value; else 1e-4, and 2e-2 with --fp16.",
-    ),
-]
-Seed = Annotated[int, typer.Option(min=0, metavar="N", rich_help_panel=PROOF, help="Seed of the random inputs.")]
-ReportFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", rich_help_panel=PROOF, help="Write all numbers to a JSON file.")
-]
 Json = Annotated[bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print JSON in place of text.")]
 
 
@@ -494,13 +516,76 @@ def inspect(
     batch: Annotated[
         int | None, typer.Option(min=1, metavar="N", rich_help_panel=MODEL, help="Batch size in place of the file's.")
     ] = None,
+    graph: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.svg", rich_help_panel=OUTPUT, help="Draw the net, too; an existing file is replaced."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show a net: layers with shapes, parameters, multiply-adds and where they were defined. No weights are needed."""
     from caffe2lrp.cli.inspect import run
 
     options = ModelOptions(model, prototxt, weights, input_shape=input_shape)
-    run(files or (), options, batch, as_json=as_json)
+    run(files or (), options, batch, graph, as_json=as_json)
+
+
+def upgrade(
+    out: Annotated[
+        Path,
+        typer.Option(metavar="STEM", rich_help_panel=OUTPUT, help="Writes STEM.prototxt and STEM.caffemodel."),
+    ],
+    files: Files = None,
+    model: Model = None,
+    prototxt: Prototxt = None,
+    weights: Weights = None,
+    input_shape: InputShape = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="BLOB", rich_help_panel=CHANGES, help="Keep only what computes this blob (or layer)."),
+    ] = None,
+    fold: Annotated[
+        bool,
+        typer.Option(
+            "--fold", rich_help_panel=CHANGES, help="Merge BatchNorm, Scale and Bias into the linear layer before them."
+        ),
+    ] = False,
+    hdf5: Annotated[
+        bool,
+        typer.Option("--hdf5", rich_help_panel=OUTPUT, help="Weights as HDF5: STEM.caffemodel.h5."),
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a net as Caffe files of the newest generation, made smaller or changed on the way.
+
+    Reads all generations. Training-only layers are gone, inputs are Input layers. A definition alone gives a
+    definition alone. Prints the files that were written.
+    """
+    from caffe2lrp.cli.upgrade import run
+
+    options = ModelOptions(model, prototxt, weights, input_shape=input_shape)
+    run(files or (), options, out, fold=fold, until=until, hdf5=hdf5, overwrite=overwrite)
+
+
+def weights(
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER|FILE", rich_help_panel=OUTPUT, help="A folder for npy files, FILE.npz or FILE.safetensors."
+        ),
+    ],
+    files: Files = None,
+    model: Model = None,
+    prototxt: Prototxt = None,
+    weights: Weights = None,
+    input_shape: InputShape = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a net's weights for other programs, as arrays called LAYER/weight, LAYER/bias and so on."""
+    from caffe2lrp.cli.weights import run
+
+    run(files or (), ModelOptions(model, prototxt, weights, input_shape=input_shape), out, overwrite=overwrite)
 
 
 def convert(

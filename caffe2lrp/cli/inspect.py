@@ -9,15 +9,18 @@ from typing import Any
 
 from caffe2lrp.cli.loading import open_definition
 from caffe2lrp.cli.options import ModelOptions
-from caffe2lrp.cli.terminal import one_line, print_json, print_table
+from caffe2lrp.cli.terminal import one_line, print_json, print_table, say
+from caffe2lrp.diagram import draw
 from caffe2lrp.ir import Layer, Network
 
 
-def run(files: Sequence[Path], options: ModelOptions, batch: int | None, *, as_json: bool) -> None:
-    """Print a net's layers, totals and notes."""
+def run(files: Sequence[Path], options: ModelOptions, batch: int | None, graph: Path | None, *, as_json: bool) -> None:
+    """Print a net's layers, totals and notes, and draw it if that is asked for."""
     network = open_definition(options, files)
     if batch is not None:
         network = network.with_batch(batch)
+    if graph is not None:
+        say(f"drawn in {draw(network, graph)}")
     facts = describe(network)
     if as_json:
         print_json(facts)

@@ -89,6 +89,11 @@ class RelevancePlan:
         Rules and start.
     bounds
         Lowest and highest possible input (C, H, W), for rules that need them.
+
+    Attributes
+    ----------
+    input_relevances
+        Relevance of each input blob after a run.
     """
 
     def __init__(
@@ -108,30 +113,41 @@ class RelevancePlan:
         self._late: list[tuple[np.ndarray, np.ndarray]] = []
         self._derived: list[Derived] = []
         self.nonnegative = nonnegative_blobs(self.network)
+        self.dependent = self._dependent_blobs()
         self.path = self._layers_below(settings.start)
         self._readers = dict.fromkeys(self.network.shapes, 0)
         for layer in self.path:
-            for blob in layer.inputs:
+            for blob in layer.value_inputs:
                 self._readers[blob] += 1
         for layer in reversed(self.path):
             self._append(layer)
-        if self.network.input not in self.relevance:
+        if not any(blob in self.relevance for blob in self.network.inputs):
             raise ModelError(f"blob '{settings.start}' does not depend on the input of {self.network.name}")
         self._derivation = launch.Program(self.dtype)
         for derived in self._derived:
             self._derivation.extend(derived.program)
+        self.input_relevances = {  # where nothing arrives it is 0
+            blob: self.relevance[blob] if blob in self.relevance else np.zeros(shape, self.dtype)
+            for blob, shape in self.network.inputs.items()
+        }
+
+    def _dependent_blobs(self) -> set[str]:
+        """The inputs and all blobs that depend on them; others are constant."""
+        dependent = set(self.network.inputs)
+        for layer in self.network.layers:
+            if any(blob in dependent for blob in layer.value_inputs):
+                dependent.update(layer.outputs)
+        return dependent
 
     def _layers_below(self, start: str) -> list[Layer]:
-        """Layers between the input and the start that depend on the input and lead to the start."""
-        depends = {self.network.input}
-        for layer in self.network.layers:
-            if any(blob in depends for blob in layer.inputs):
-                depends.update(layer.outputs)
+        """Layers between the inputs and the start that depend on an input and lead to the start."""
         needed = {start}
         path = []
         for layer in reversed(self.network.layers):
-            if any(blob in needed for blob in layer.outputs) and any(blob in depends for blob in layer.inputs):
-                needed.update(layer.inputs)
+            if any(blob in needed for blob in layer.outputs) and any(
+                blob in self.dependent for blob in layer.value_inputs
+            ):
+                needed.update(layer.value_inputs)
                 path.append(layer)
         return path[::-1]
 
@@ -235,11 +251,6 @@ class RelevancePlan:
                 derived.program.run()
         for derived in stale:
             derived.run = run
-
-    @property
-    def input_relevance(self) -> np.ndarray:
-        """Relevance of the network's input after a run, (N, C, H, W)."""
-        return self.relevance[self.network.input]
 
 
 def constant(value: Any, shape: Shape, dtype: Any) -> np.ndarray:

@@ -12,9 +12,9 @@ import numpy as np
 
 from caffe2lrp.ir import Layer, Network, with_weights
 from caffe2lrp.layers.affine import Bias, Scale
-from caffe2lrp.layers.base import Shape, count
+from caffe2lrp.layers.base import Shape, canonical_axis, count
 from caffe2lrp.layers.batch_norm import BatchNorm
-from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.convolution import Convolving, Deconvolution
 from caffe2lrp.layers.inner_product import InnerProduct
 
 
@@ -39,9 +39,8 @@ def fold_affine_layers(network: Network) -> Network:
 
 def _writes_channels(layer: Layer, shapes: Mapping[str, Shape]) -> bool:
     """Whether a layer is linear, and its outputs are the channels that affine layers count."""
-    if isinstance(layer.params, InnerProduct):
-        return len(shapes[layer.outputs[0]]) == 2
-    return isinstance(layer.params, Convolution)
+    p = layer.params
+    return isinstance(p, (Convolving, InnerProduct)) and canonical_axis(p.axis, shapes[layer.inputs[0]]) == 1
 
 
 def _mergeable(layer: Layer, shapes: Mapping[str, Shape]) -> bool:
@@ -59,8 +58,17 @@ def _merge(linear: Layer, affine: Layer) -> Layer:
     from caffe2lrp.engine.layers.affine import factor_and_offset
 
     factor, offset = factor_and_offset(affine)
-    stored = linear.weights["weight"]
-    weight = np.asarray(stored, np.float64) * factor.reshape(-1, *[1] * (stored.ndim - 1))
+    weight = np.asarray(linear.weights["weight"], np.float64) * _along_outputs(linear, factor)
     bias = np.asarray(linear.weights.get("bias", np.zeros(len(factor))), np.float64) * factor + offset
     merged = replace(linear, params=replace(linear.params, bias=True), outputs=affine.outputs)  # type: ignore[call-arg]
     return with_weights(merged, {"weight": weight, "bias": bias})
+
+
+def _along_outputs(linear: Layer, factor: np.ndarray) -> np.ndarray:
+    """A factor for each output channel, in a shape that can be multiplied with the stored weight."""
+    p, shape = linear.params, linear.weights["weight"].shape
+    rest = (1,) * (len(shape) - 2)
+    if not isinstance(p, Deconvolution):
+        return factor.reshape(-1, 1, *rest)
+    # the weight is (C, outputs of a group): the rows of each group meet the outputs of their own
+    return np.repeat(factor.reshape(p.group, -1), shape[0] // p.group, axis=0).reshape(*shape[:2], *rest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -14,17 +14,17 @@ from caffe2lrp.ir import Layer, Network
 from caffe2lrp.kernels import launch
 from caffe2lrp.layers.activation import ReLU
 from caffe2lrp.layers.base import Shape
-from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.convolution import Convolving
 from caffe2lrp.layers.inner_product import InnerProduct
 
 
 class ForwardPlan:
-    """The forward program of a network for one input shape and precision.
+    """The forward program of a network for given input shapes and one precision.
 
     Parameters
     ----------
     network
-        Already fitted to the input shape.
+        Already fitted to the input shapes.
     dtype
         Precision.
     keep
@@ -35,9 +35,10 @@ class ForwardPlan:
         self.network = network
         self.dtype = dtype
         self.program = launch.Program(dtype)
-        self.values: dict[str, np.ndarray] = {network.input: self.new(network.input_shape)}
+        self.values: dict[str, np.ndarray] = {blob: self.new(shape) for blob, shape in network.inputs.items()}
+        self.internals: dict[str, Any] = {}  # what layers keep besides their blobs, for the way back
         self.lock = threading.Lock()
-        self.holder: object = None  # whose input the values belong to
+        self.holder: object = None  # whose inputs the values belong to
         self.runs = 0
         self.derived: WeakValueDictionary[Any, Derived] = WeakValueDictionary()  # shared by relevance plans
         self._fused = {} if keep is None else _fusable(network, keep)
@@ -76,16 +77,17 @@ class ForwardPlan:
         """Let a blob be the same memory as another value."""
         self.values[blob] = value.reshape(self.network.shapes[blob])
 
-    def run(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Run on an input and return copies of blobs."""
+    def run(self, inputs: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Run on arrays by input blob and return copies of blobs."""
         with self.lock:
             self.holder = None
-            self.compute(x)
+            self.compute(inputs)
             return {name: self.values[name].copy() for name in names}
 
-    def compute(self, x: np.ndarray) -> None:
-        """Run on an input; the caller holds the lock as long as it uses the values."""
-        np.copyto(self.values[self.network.input], x)
+    def compute(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """Run on arrays by input blob; the caller holds the lock as long as it uses the values."""
+        for blob, array in inputs.items():
+            np.copyto(self.values[blob], array)
         self.program.run()
         self.runs += 1
 
@@ -106,20 +108,23 @@ def _fusable(network: Network, keep: frozenset[str]) -> dict[str, Layer]:
     consumers = network.consumers
     found = {}
     for layer in network.layers:
-        if isinstance(layer.params, (Convolution, InnerProduct)) and layer.outputs[0] not in keep:
+        if isinstance(layer.params, (Convolving, InnerProduct)) and layer.outputs[0] not in keep:
             readers = consumers[layer.outputs[0]]
             if len(readers) == 1 and readers[0].params == ReLU():
                 found[layer.name] = readers[0]
     return found
 
 
-def forward_plan(network: Network, shape: Shape, dtype: np.dtype[Any], keep: frozenset[str] | None) -> ForwardPlan:
-    """The forward plan of a network for an input shape; plans are kept with the network."""
+def forward_plan(
+    network: Network, shapes: Mapping[str, Shape], dtype: np.dtype[Any], keep: frozenset[str] | None
+) -> ForwardPlan:
+    """The forward plan of a network for shapes of all its inputs; plans are kept with the network."""
 
     def make() -> ForwardPlan:
-        return ForwardPlan(network.with_input_shape(shape), dtype, keep)
+        return ForwardPlan(network.with_input_shapes(shapes), dtype, keep)
 
-    plan: ForwardPlan = cached(network, ("forward", tuple(shape), dtype.name, keep), make)
+    key = tuple(shapes[blob] for blob in network.inputs)
+    plan: ForwardPlan = cached(network, ("forward", key, dtype.name, keep), make)
     return plan
 
 

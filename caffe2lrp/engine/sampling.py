@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from caffe2lrp.composites import Composite, Noise, Path
+from caffe2lrp.engine.inputs import listed
+from caffe2lrp.errors import ModelError
 from caffe2lrp.explanation import Explanation, LRNRule, Start, Target, target_lists
 
 if TYPE_CHECKING:
@@ -24,6 +26,11 @@ def explain_samples(
     """Explain the average over the inputs that `composite.sampling` says, for the targets of the input itself."""
     from caffe2lrp.engine.session import Session
 
+    if len(session.inputs) > 1:
+        raise ModelError(
+            f"{composite.name} is an average over variations of an input, but {session.network.name} has several: "
+            f"{listed(session.network)}"
+        )
     with session.values() as values:
         outputs = values[blob].reshape(values[blob].shape[0], -1).copy()
     targets = target_lists(target, outputs)
@@ -39,8 +46,10 @@ def explain_samples(
             count += len(chunk)
         relevance[n] /= count
     score = [sum(outputs[n, i] if start == "score" else 1 for i in classes) for n, classes in enumerate(targets)]
+    rounded = relevance.astype(session.x.dtype)
     return Explanation(
-        relevance=relevance.astype(session.x.dtype),
+        relevance=rounded,
+        relevances={session.network.input: rounded},
         score=np.array(score, session.x.dtype),
         target=targets,
         outputs=outputs,

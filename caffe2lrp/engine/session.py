@@ -1,4 +1,4 @@
-"""One input, run once and explained as often as wanted: targets and rules share the forward pass."""
+"""Inputs, run once and explained as often as wanted: targets and rules share the forward pass."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from caffe2lrp.composites import Composite
-from caffe2lrp.engine import as_input
 from caffe2lrp.engine.backward import RelevancePlan, Settings
 from caffe2lrp.engine.folding import fold_affine_layers
+from caffe2lrp.engine.inputs import as_inputs, shapes_of
 from caffe2lrp.engine.plan import ForwardPlan, cached, forward_plan
 from caffe2lrp.errors import OptionError
 from caffe2lrp.explanation import (
@@ -34,7 +34,7 @@ Bounds = tuple[np.ndarray, np.ndarray]
 
 
 class Session:
-    """An input that is to be explained, once or more often.
+    """Inputs of a network that are to be explained, once or more often.
 
     The forward pass runs when it is first needed, and again only if another session has used the plan's buffers in
     between. So do the parts of relevance passes that depend on the input alone, such as the denominators of a rule.
@@ -44,7 +44,8 @@ class Session:
     network
         The network.
     x
-        Input, (N, C, H, W), preprocessed. float64 runs everything in float64, anything else in float32.
+        Input, (N, C, H, W), preprocessed, or a dict of one array for each input blob. float64 (of the first input)
+        runs everything in float64, anything else in float32.
     fold
         Merge affine layers into the linear layers before them (`caffe2lrp.engine.folding`).
 
@@ -58,8 +59,9 @@ class Session:
         self.given = network
         self.network: Network = cached(network, ("folded",), lambda: fold_affine_layers(network)) if fold else network
         self.preprocessing = network.preprocessing  # it may have changed since the network was merged
-        self.x = as_input(network, x).copy()
-        self._plan: ForwardPlan = forward_plan(self.network, self.x.shape, self.x.dtype, None)
+        self.inputs = {blob: array.copy() for blob, array in as_inputs(network, x).items()}
+        self.x = self.inputs[network.input]
+        self._plan: ForwardPlan = forward_plan(self.network, shapes_of(self.inputs), self.x.dtype, None)
 
     @contextmanager
     def values(self) -> Iterator[dict[str, np.ndarray]]:
@@ -67,7 +69,7 @@ class Session:
         with self._plan.lock:
             if self._plan.holder is not self:
                 self._plan.holder = None
-                self._plan.compute(self.x)
+                self._plan.compute(self.inputs)
                 self._plan.holder = self
             yield self._plan.values
 
@@ -96,11 +98,12 @@ class Session:
             explanation = explain_samples(self, chosen, target, lrn=lrn, blob=blob, start=begin)
         else:
             explanation = self._explain(chosen, target, lrn, blob, begin, account)
+        relevances = explanation.relevances
         if chosen.times_input:
-            explanation = replace(explanation, relevance=explanation.relevance * self.x)
+            relevances = {name: array * self.inputs[name] for name, array in relevances.items()}
         if chosen.norm:
-            explanation = replace(explanation, relevance=_pixel_norms(explanation.relevance))
-        return explanation
+            relevances = {name: _pixel_norms(array) for name, array in relevances.items()}
+        return replace(explanation, relevance=relevances[self.network.input], relevances=relevances)
 
     def _explain(
         self, composite: Composite, target: Target, lrn: LRNRule, blob: str, start: Start, account: bool
@@ -119,8 +122,10 @@ class Session:
             for n, classes in enumerate(targets):
                 begin[n, classes] = outputs[n, classes] if start == "score" else 1
             backward.run(begin.reshape(values[blob].shape))
+            relevances = {name: array.copy() for name, array in backward.input_relevances.items()}
             return Explanation(
-                relevance=backward.input_relevance.copy(),
+                relevance=relevances[self.network.input],
+                relevances=relevances,
                 score=begin.sum(axis=1),
                 target=targets,
                 outputs=outputs,
@@ -148,5 +153,7 @@ def _account(backward: RelevancePlan) -> Account:
 
 def _pixel_norms(relevance: np.ndarray) -> np.ndarray:
     """Euclidean norm over the channels of each pixel, shared out equally, so that the channels add up to it."""
+    if relevance.ndim < 2:
+        return np.abs(relevance)
     norm = np.sqrt(np.square(relevance).sum(axis=1, keepdims=True))
     return np.ascontiguousarray(np.broadcast_to(norm / relevance.shape[1], relevance.shape))

@@ -5,14 +5,18 @@ from caffe2lrp.layers import (  # noqa: F401  (importing registers the types)
     affine,
     batch_norm,
     convolution,
+    crop,
     dropout,
     eltwise,
+    im2col,
     inner_product,
     join,
     lrn,
     pooling,
+    recurrent,
     reshape,
     softmax,
+    source,
 )
 from caffe2lrp.layers.base import REGISTRY, LayerParams, Shape, ShapeError, register
 

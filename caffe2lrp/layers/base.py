@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 Shape = tuple[int, ...]
 
@@ -27,6 +27,12 @@ class LayerParams(ABC):
     """Caffe's name of the type."""
     input_count: ClassVar[tuple[int, int | None]] = (1, 1)
     """Least and greatest number of inputs; None is no limit."""
+    shape_inputs: ClassVar[tuple[int, ...]] = ()
+    """Inputs of which only the shape matters: no relevance goes to them."""
+
+    def for_inputs(self, inputs: list[Shape]) -> Self:
+        """The same parameters, with what a file leaves to the number of axes of the inputs filled in."""
+        return self
 
     def check_inputs(self, inputs: list[Shape]) -> None:
         """Raise `ShapeError` unless the number of inputs fits."""

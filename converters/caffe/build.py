@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from caffe2lrp.converters.caffe.fillers import fill, is_bilinear
 from caffe2lrp.converters.caffe.graph import Graph, Node, Value, for_inference, link, without_branches
 from caffe2lrp.converters.caffe.inputs import InputShape, input_shapes
 from caffe2lrp.converters.caffe.layers import ParameterError, has_weights, known_types, read_params
@@ -145,7 +146,8 @@ def _needs_weights(node: Node) -> bool:
 
 
 def _lacks_weights(node: Node, weights: Weights) -> bool:
-    return _needs_weights(node) and node.name not in weights.layers and not any(_param_names(node))
+    stored = node.name in weights.layers or any(_param_names(node)) or is_bilinear(node.message)
+    return _needs_weights(node) and not stored
 
 
 def _param_names(node: Node) -> list[str]:
@@ -197,6 +199,7 @@ class _Builder:
         try:
             params = read_params(node.message, node.type, lambda text: self.notes.append(f"{node}: {text}"))
             params.check_inputs(bottoms)
+            params = params.for_inputs(bottoms)
             tops = params.output_shapes(bottoms)
             needed = params.weight_shapes(bottoms)
         except (ParameterError, ShapeError) as error:
@@ -250,15 +253,25 @@ class _Builder:
             if key in self.shared and (not blobs or self.shared[key].shape == shape):
                 found[name] = self.take_shared(node, key, name, shape)
             elif not blobs:
-                raise ModelError(
-                    f"{node}: {self.weights.file} has no weights for it; it needs {name} {shape}. "
-                    "Do the weights belong to this net?"
-                )
+                found[name] = self.filled(node, name, shape)
             else:
                 found[name] = self.fit(node, name, blobs[index], shape, bottoms)
             if key:
                 self.shared.setdefault(key, found[name])
         return found
+
+    def filled(self, node: Node, name: str, shape: Shape) -> np.ndarray:
+        """A weight that no file stores, where a filler stands for it."""
+        file = self.weights.file if self.weights else ""
+        if not is_bilinear(node.message):
+            raise ModelError(
+                f"{node}: {file} has no weights for it; it needs {name} {shape}. Do the weights belong to this net?"
+            )
+        self.notes.append(f"{node}: {file} has no {name} for it; it is bilinear interpolation, as its filler says")
+        try:
+            return fill(node.message, name, shape)
+        except ValueError as error:
+            raise ModelError(f"{node}: {error}") from None
 
     def take_shared(self, node: Node, key: str, name: str, shape: Shape) -> np.ndarray:
         """The very array of the layer that owns a shared parameter."""
@@ -280,11 +293,15 @@ class _Builder:
         if not blob.fits(stored):
             file = self.weights.file if self.weights else ""
             raise ModelError(
-                f"{node}: its {name} has the shape {stored} for the input {bottoms[0]}, but {file} stores "
-                f"{blob.shape}. The weights belong to another net, or to another version or input size of it"
+                f"{node}: its {name} has the shape {stored}{_for_input(bottoms)}, but {file} stores {blob.shape}. "
+                "The weights belong to another net, or to another version or input size of it"
             )
         values = blob.values.reshape(stored)
         return np.ascontiguousarray(values.T) if turned else values
+
+
+def _for_input(bottoms: list[Shape]) -> str:
+    return f" for the input {bottoms[0]}" if bottoms else ""
 
 
 def _zeros(node: Node, shape: Shape) -> np.ndarray:

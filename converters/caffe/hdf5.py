@@ -10,6 +10,8 @@ import numpy as np
 from caffe2lrp.converters.caffe.files import PathLike
 from caffe2lrp.converters.caffe.weights import Blob, Weights
 from caffe2lrp.errors import FileFormatError
+from caffe2lrp.ir import Network
+from caffe2lrp.saving import replacing
 
 
 def read_hdf5(path: PathLike) -> Weights:
@@ -53,3 +55,45 @@ def _in_order(layer: str, blobs: dict[int, Blob], file: str) -> list[Blob]:
     if missing:
         raise FileFormatError(f"{file}: layer '{layer}' has no blob {min(missing)}, but later ones")
     return [blobs[index] for index in sorted(blobs)]
+
+
+def write_hdf5(network: Network, path: PathLike) -> None:
+    """Write the weights as Caffe does with ``snapshot_format: HDF5``, in single precision.
+
+    Caffe looks for layers directly below ``data``, so it does not find those whose names have a slash
+    (`hidden_from_caffe`); `read_hdf5` does.
+
+    Parameters
+    ----------
+    network
+        The network.
+    path
+        The file to write. Older versions of Caffe know HDF5 by a name that ends in ``.h5``.
+
+    Raises
+    ------
+    FileFormatError
+        If the file cannot be written, or HDF5 cannot hold a layer's name.
+    ModelError
+        If two layers with weights have the same name.
+    """
+    import h5py
+
+    layers = network.weighted_layers()
+    for layer in layers:
+        if "\0" in layer.name or any(part in ("", ".") for part in layer.name.split("/")):
+            raise FileFormatError(f"{os.fspath(path)}: HDF5 cannot hold the name of {layer}; write a caffemodel")
+    with replacing(path) as draft:
+        try:
+            with h5py.File(draft, "w") as file:
+                data = file.create_group("data")
+                for layer in layers:
+                    for index, array in enumerate(layer.weights.values()):
+                        data.create_dataset(f"{layer.name}/{index}", data=np.asarray(array, np.float32))
+        except (ValueError, TypeError, RuntimeError) as error:  # a name in another one's way
+            raise FileFormatError(f"{os.fspath(path)}: the HDF5 file cannot be written: {error}") from None
+
+
+def hidden_from_caffe(network: Network) -> list[str]:
+    """Layers whose weights Caffe itself would not find in an HDF5 file, without saying so."""
+    return [layer.name for layer in network.weighted_layers() if "/" in layer.name]

@@ -9,17 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
+from caffe2lrp.converters.caffe.constants import dummy_shape
 from caffe2lrp.converters.caffe.message import Message, new
 from caffe2lrp.converters.caffe.schema import SCHEMAS
 from caffe2lrp.layers import REGISTRY, LayerParams
 from caffe2lrp.layers.batch_norm import BatchNorm
-from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.convolution import Convolution, Deconvolution
+from caffe2lrp.layers.crop import Crop
 from caffe2lrp.layers.eltwise import Eltwise
+from caffe2lrp.layers.im2col import Im2col
 from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.layers.join import Concat, Slice
 from caffe2lrp.layers.lrn import LRN
-from caffe2lrp.layers.pooling import Pooling
+from caffe2lrp.layers.pooling import SPP, Method, Pooling
+from caffe2lrp.layers.recurrent import LSTM, RNN, Recurrent
 from caffe2lrp.layers.reshape import Reshape
+from caffe2lrp.layers.source import DummyData, Parameter
 
 Note = Callable[[str], None]
 Reader = Callable[[Message, Note], LayerParams]
@@ -122,32 +127,46 @@ def write_params(params: LayerParams) -> tuple[str, Message] | None:
 def _drop_defaults(message: Message) -> None:
     for name, values in list(message.values.items()):
         known = message.schema.by_name[name]
-        if name.endswith(("_h", "_w")):
-            continue  # pairs are given together or not at all
+        if name.endswith(("_h", "_w")) or name == "pool":
+            continue  # pairs are given together or not at all; a reader wants to see what a pooling layer does
         if not values or (not known.repeated and not known.is_message and values == [known.default]):
             del message.values[name]
 
 
 # -- windows ---------------------------------------------------------------------------------------
 
+_Sizes = tuple[int, ...]
 
-def _spatial(param: Message, name: str, default: int | None) -> tuple[int, int]:
-    """A convolution's kernel_size, stride, pad or dilation as (vertical, horizontal)."""
+_LARGEST = 1 << 24
+
+# C3D's fields for the axis of time, beside Caffe's for the other two.
+_DEPTH = {"kernel_size": "kernel_depth", "stride": "temporal_stride", "pad": "temporal_pad"}
+
+
+def _more_axes(param: Message, name: str, default: int) -> _Sizes | None:
+    """A size by the fields that forks have for more than two axes: video-caffe's shapes, C3D's depth and side."""
+    shape = name.removesuffix("_size") + "_shape"
+    if shape in param.schema.by_name and param.has(shape):
+        return tuple(param.get(shape).all("dim"))
+    if name in _DEPTH and param.has("kernel_depth"):
+        side = param.all(name)[-1] if param.has(name) else default
+        return param.get(_DEPTH[name]), side, side
+    return None
+
+
+def _spatial(param: Message, name: str, default: int) -> _Sizes:
+    """A convolution's kernel_size, stride, pad or dilation; one number stands for all axes."""
     short = name.removesuffix("_size")
     given = param.all(name)
     if f"{short}_h" in param.schema.by_name and (param.has(f"{short}_h") or param.has(f"{short}_w")):
         if given:
             raise ParameterError(f"both {name} and {short}_h/{short}_w are given; Caffe allows one of them")
         return param.get(f"{short}_h"), param.get(f"{short}_w")
-    if not given and default is not None:
-        return default, default
-    if len(given) not in (1, 2):
-        raise ParameterError(f"{name} has {len(given)} values where an image needs 1 or 2")
-    return given[0], given[-1]
+    return _more_axes(param, name, default) or tuple(given) or (default,)
 
 
-def _window(param: Message, name: str) -> tuple[int, int]:
-    """A pooling layer's kernel_size, stride or pad as (vertical, horizontal)."""
+def _window(param: Message, name: str) -> _Sizes:
+    """A pooling layer's kernel_size, stride or pad; one number stands for all axes."""
     short = name.removesuffix("_size")
     pair = param.has(f"{short}_h"), param.has(f"{short}_w")
     if param.has(name) and any(pair):
@@ -156,87 +175,130 @@ def _window(param: Message, name: str) -> tuple[int, int]:
         raise ParameterError(f"{short}_h and {short}_w must be given together")
     if all(pair):
         return param.get(f"{short}_h"), param.get(f"{short}_w")
-    return param.get(name), param.get(name)
+    return _more_axes(param, name, param.get(name)) or (param.get(name),)
 
 
-def _positive(name: str, pair: tuple[int, int]) -> tuple[int, int]:
-    if min(pair) <= 0:
-        raise ParameterError(f"{name} is {pair[0]}x{pair[1]} but must be at least 1")
-    return pair
+def _at_least(least: int, name: str, sizes: _Sizes) -> _Sizes:
+    if min(sizes) < least:
+        raise ParameterError(f"{name} is {'x'.join(map(str, sizes))} but must be at least {least}")
+    if max(sizes) > _LARGEST:
+        raise ParameterError(f"{name} is {'x'.join(map(str, sizes))}, which is too large for any image")
+    return sizes
 
 
-@reads("Convolution")
-def _read_convolution(layer: Message, note: Note) -> LayerParams:
+def _sliding(param: Message) -> dict[str, _Sizes]:
+    """Kernel, stride, pad and dilation of a convolution_param."""
+    return {
+        "kernel": _at_least(1, "kernel_size", _spatial(param, "kernel_size", 0)),
+        "stride": _at_least(1, "stride", _spatial(param, "stride", 1)),
+        "pad": _at_least(0, "pad", _spatial(param, "pad", 0)),
+        "dilation": _at_least(1, "dilation", _spatial(param, "dilation", 1)),
+    }
+
+
+def _convolving(layer: Message, kind: type[Convolution] | type[Deconvolution]) -> LayerParams:
     param = layer.get("convolution_param")
-    if param.get("axis") not in (1, -3):
-        raise ParameterError(f"convolves from axis {param.get('axis')} on; only axis 1 (images) is supported")
-    kernel = _positive("kernel_size", _spatial(param, "kernel_size", None))
     num_output, group = param.get("num_output"), param.get("group")
     if num_output <= 0:
         raise ParameterError("num_output is missing or 0")
     if group <= 0:
         raise ParameterError("group must be at least 1")
-    return Convolution(
-        num_output=num_output,
-        kernel=kernel,
-        stride=_positive("stride", _spatial(param, "stride", 1)),
-        pad=_spatial(param, "pad", 0),
-        dilation=_positive("dilation", _spatial(param, "dilation", 1)),
-        group=group,
-        bias=param.get("bias_term"),
-    )
+    return kind(num_output, **_sliding(param), group=group, bias=param.get("bias_term"), axis=param.get("axis"))
 
 
-def _repeated(pair: tuple[int, int], default: int) -> list[int]:
-    """A pair as Caffe's repeated field: left out, once or twice."""
-    if pair == (default, default):
+@reads("Convolution")
+def _read_convolution(layer: Message, note: Note) -> LayerParams:
+    return _convolving(layer, Convolution)
+
+
+@reads("Deconvolution")
+def _read_deconvolution(layer: Message, note: Note) -> LayerParams:
+    return _convolving(layer, Deconvolution)
+
+
+@reads("Im2col")
+def _read_im2col(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("convolution_param")
+    return Im2col(**_sliding(param), axis=param.get("axis"))
+
+
+def _repeated(sizes: _Sizes, default: int) -> list[int]:
+    """Sizes as Caffe's repeated field: left out, once or for each axis."""
+    if set(sizes) <= {default}:
         return []
-    return [pair[0]] if pair[0] == pair[1] else list(pair)
+    return [sizes[0]] if len(set(sizes)) == 1 else list(sizes)
 
 
+def _write_sliding(params: Convolution | Deconvolution | Im2col) -> dict[str, list[int]]:
+    return {
+        "pad": _repeated(params.pad, 0),
+        "kernel_size": _repeated(params.kernel or (1,), 0),
+        "stride": _repeated(params.stride, 1),
+        "dilation": _repeated(params.dilation, 1),
+    }
+
+
+@writes("Deconvolution", "convolution_param")
 @writes("Convolution", "convolution_param")
-def _write_convolution(params: Convolution) -> Message:
+def _write_convolution(params: Convolution | Deconvolution) -> Message:
     return new(
         "ConvolutionParameter",
         num_output=params.num_output,
         bias_term=params.bias,
-        pad=_repeated(params.pad, 0),
-        kernel_size=_repeated(params.kernel, 0),
         group=params.group,
-        stride=_repeated(params.stride, 1),
-        dilation=_repeated(params.dilation, 1),
+        axis=params.axis,
+        **cast(dict[str, Any], _write_sliding(params)),
     )
+
+
+@writes("Im2col", "convolution_param")
+def _write_im2col(params: Im2col) -> Message:
+    return new("ConvolutionParameter", axis=params.axis, **cast(dict[str, Any], _write_sliding(params)))
+
+
+def _method(param: Message) -> Method:
+    method = param.get("pool")
+    if method not in ("MAX", "AVE", "STOCHASTIC"):
+        raise ParameterError(f"{method} pooling is unknown; Caffe has MAX, AVE and STOCHASTIC")
+    return cast(Method, method)
 
 
 @reads("Pooling")
 def _read_pooling(layer: Message, note: Note) -> LayerParams:
     param = layer.get("pooling_param")
-    method = param.get("pool")
-    if method not in ("MAX", "AVE"):
-        raise ParameterError(f"{method} pooling is not supported yet; only MAX and AVE are")
     whole = param.get("global_pooling")
-    if whole and any(param.has(name) for name in ("kernel_size", "kernel_h", "kernel_w")):
+    given = ("kernel_size", "kernel_h", "kernel_w", "kernel_depth", "kernel_shape")
+    if whole and any(param.has(name) for name in given):
         raise ParameterError("global_pooling takes the whole image; a kernel size cannot be given with it")
-    stride, pad = _positive("stride", _window(param, "stride")), _window(param, "pad")
-    if whole and (stride != (1, 1) or pad != (0, 0)):
+    stride, pad = _at_least(1, "stride", _window(param, "stride")), _at_least(0, "pad", _window(param, "pad"))
+    if whole and (set(stride) != {1} or set(pad) != {0}):
         raise ParameterError("global_pooling allows only pad 0 and stride 1")
-    kernel = None if whole else _positive("kernel_size", _window(param, "kernel_size"))
-    return Pooling(cast(Literal["MAX", "AVE"], method), kernel, stride, pad, _rounds_up(param, note))
+    if whole:
+        return Pooling(_method(param), None, ceil=_rounds_up(param, note))
+    kernel = _at_least(1, "kernel_size", _window(param, "kernel_size"))
+    return Pooling(_method(param), kernel, stride, pad, _rounds_up(param, note))
 
 
 def _rounds_up(param: Message, note: Note) -> bool:
     """Caffe rounds the output size up; the fields that say otherwise come from forks and late versions."""
-    up = param.get("round_mode") != "FLOOR" and param.get("ceil_mode")
+    mode = param.get("round_mode")
+    if mode not in ("CEIL", "FLOOR"):
+        raise ParameterError(f"round_mode {mode} is unknown; Caffe has CEIL and FLOOR")
+    if param.has("round_mode") and param.has("ceil_mode") and (mode == "CEIL") != param.get("ceil_mode"):
+        raise ParameterError(f"round_mode {mode} and ceil_mode {param.get('ceil_mode')} contradict each other")
+    up: bool = mode == "CEIL" and param.get("ceil_mode")
     if not up:
         note("rounds its output size down, as the file asks; BVLC Caffe before 2018 would round up")
     return up
 
 
-def _sides(name: str, pair: tuple[int, int]) -> dict[str, int]:
-    if pair[0] == pair[1]:
-        return {name: pair[0]}
+def _sides(name: str, sizes: _Sizes) -> dict[str, Any]:
+    if len(set(sizes)) == 1:
+        return {name: sizes[0]}
     short = name.removesuffix("_size")
-    return {f"{short}_h": pair[0], f"{short}_w": pair[1]}
+    if len(sizes) == 2:
+        return {f"{short}_h": sizes[0], f"{short}_w": sizes[1]}
+    return {f"{short}_shape": new("BlobShape", dim=sizes)}
 
 
 @writes("Pooling", "pooling_param")
@@ -248,11 +310,35 @@ def _write_pooling(params: Pooling) -> Message:
         **cast(dict[str, Any], kernel),
         round_mode=None if params.ceil else "FLOOR",
     )
-    for name, pair, default in (("stride", params.stride, 1), ("pad", params.pad, 0)):
-        if pair != (default, default):
-            for field, value in _sides(name, pair).items():
+    for name, sizes, default in (("stride", params.stride, 1), ("pad", params.pad, 0)):
+        if set(sizes) != {default}:
+            for field, value in _sides(name, sizes).items():
                 message.set(field, value)
     return message
+
+
+@reads("SPP")
+def _read_spp(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("spp_param")
+    return SPP(param.get("pyramid_height"), _method(param))
+
+
+@writes("SPP", "spp_param")
+def _write_spp(params: SPP) -> Message:
+    return new("SPPParameter", pyramid_height=params.pyramid_height, pool=params.method)
+
+
+@reads("Crop")
+def _read_crop(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("crop_param")
+    if not param.has("offset"):
+        note("has no offset and cuts from 0 on, as BVLC Caffe does; the fork of the first FCN nets aligned the blobs")
+    return Crop(param.get("axis"), tuple(param.all("offset")))
+
+
+@writes("Crop", "crop_param")
+def _write_crop(params: Crop) -> Message:
+    return new("CropParameter", axis=params.axis, offset=list(params.offsets))
 
 
 # -- the others with rules of their own ------------------------------------------------------------
@@ -269,6 +355,64 @@ def _read_inner_product(layer: Message, note: Note) -> LayerParams:
 @writes("InnerProduct", "inner_product_param")
 def _write_inner_product(params: InnerProduct) -> Message:
     return new("InnerProductParameter", num_output=params.num_output, bias_term=params.bias, axis=params.axis)
+
+
+@reads("LSTM")
+def _read_lstm(layer: Message, note: Note) -> LayerParams:
+    return LSTM(*_recurrent(layer, note))
+
+
+@reads("RNN")
+def _read_rnn(layer: Message, note: Note) -> LayerParams:
+    return RNN(*_recurrent(layer, note))
+
+
+def _recurrent(layer: Message, note: Note) -> tuple[int, bool]:
+    param = layer.get("recurrent_param")
+    if param.get("num_output") <= 0:
+        raise ParameterError("num_output is missing or 0")
+    if not param.get("expose_hidden"):
+        note(
+            "begins every run with states of 0, where Caffe goes on from the run before if the first continuation "
+            "indicators are not 0; run a sequence as a whole, it may have any number of steps"
+        )
+    return param.get("num_output"), param.get("expose_hidden")
+
+
+@writes("LSTM", "recurrent_param")
+@writes("RNN", "recurrent_param")
+def _write_recurrent(params: Recurrent) -> Message:
+    return new("RecurrentParameter", num_output=params.num_output, expose_hidden=params.expose_hidden)
+
+
+@reads("Parameter")
+def _read_parameter(layer: Message, note: Note) -> LayerParams:
+    return Parameter(_constant_shape(tuple(layer.get("parameter_param").get("shape").all("dim"))))
+
+
+@writes("Parameter", "parameter_param")
+def _write_parameter(params: Parameter) -> Message:
+    return new("ParameterParameter", shape=new("BlobShape", dim=params.shape))
+
+
+@reads("DummyData")
+def _read_dummy_data(layer: Message, note: Note) -> LayerParams:
+    (filler,) = layer.get("dummy_data_param").all("data_filler")  # the graph gives each top a layer of its own
+    return DummyData(_constant_shape(dummy_shape(layer, 0)), filler.get("value"))
+
+
+@writes("DummyData", "dummy_data_param")
+def _write_dummy_data(params: DummyData) -> Message:
+    filler = new("FillerParameter", value=params.value) if params.value else None
+    return new("DummyDataParameter", shape=new("BlobShape", dim=params.shape), data_filler=filler)
+
+
+def _constant_shape(shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    if shape is None:
+        raise ParameterError("has no shape")
+    if min(shape, default=1) < 1:
+        raise ParameterError(f"has the impossible shape {shape}")
+    return shape
 
 
 @reads("LRN")

@@ -260,6 +260,13 @@ ConvolutionParameter
   16 axis int =1
   17 force_nd_im2col bool =false
   18 dilation uint*
+  7777 pad_shape BlobShape
+  7778 kernel_shape BlobShape
+  7779 stride_shape BlobShape
+  0 kernel_depth uint =0
+  0 temporal_stride uint =1
+  0 temporal_pad uint =0
+  0 filter_group uint =1
 
 CropParameter
   1 axis int =2
@@ -393,7 +400,13 @@ PoolingParameter
   11 engine Engine =DEFAULT
   12 global_pooling bool =false
   13 round_mode RoundMode =CEIL
+  7777 pad_shape BlobShape
+  7778 kernel_shape BlobShape
+  7779 stride_shape BlobShape
   0 ceil_mode bool =true
+  0 kernel_depth uint =0
+  0 temporal_stride uint =1
+  0 temporal_pad uint =0
 
 PowerParameter
   1 power float =1

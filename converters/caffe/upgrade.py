@@ -53,6 +53,19 @@ V1_TYPES = {
     "WINDOW_DATA": "WindowData",
 }
 
+# Convolution and pooling over more axes have types of their own in C3D and video-caffe; Crop once was a V1 type.
+SYNONYMS = {
+    "CROP": "Crop",
+    "CONVOLUTION3D": "Convolution",
+    "Convolution3D": "Convolution",
+    "DECONVOLUTION3D": "Deconvolution",
+    "Deconvolution3D": "Deconvolution",
+    "NdConvolution": "Convolution",
+    "NdPooling": "Pooling",
+    "POOLING3D": "Pooling",
+    "Pooling3D": "Pooling",
+}
+
 V0_TYPES = {
     "accuracy": "ACCURACY",
     "bnll": "BNLL",
@@ -94,10 +107,14 @@ _V0_FIELDS: dict[str, dict[str, tuple[str, str]]] = {
     "biasterm": {"conv": (_CONV, "bias_term"), "innerproduct": (_IP, "bias_term")},
     "weight_filler": {"conv": (_CONV, "weight_filler"), "innerproduct": (_IP, "weight_filler")},
     "bias_filler": {"conv": (_CONV, "bias_filler"), "innerproduct": (_IP, "bias_filler")},
-    "pad": {"conv": (_CONV, "pad"), "pool": (_POOL, "pad")},
-    "kernelsize": {"conv": (_CONV, "kernel_size"), "pool": (_POOL, "kernel_size")},
+    "pad": {"conv": (_CONV, "pad"), "im2col": (_CONV, "pad"), "pool": (_POOL, "pad")},
+    "kernelsize": {
+        "conv": (_CONV, "kernel_size"),
+        "im2col": (_CONV, "kernel_size"),
+        "pool": (_POOL, "kernel_size"),
+    },
     "group": {"conv": (_CONV, "group")},
-    "stride": {"conv": (_CONV, "stride"), "pool": (_POOL, "stride")},
+    "stride": {"conv": (_CONV, "stride"), "im2col": (_CONV, "stride"), "pool": (_POOL, "stride")},
     "pool": {"pool": (_POOL, "pool")},
     "dropout_ratio": {"dropout": ("dropout_param", "dropout_ratio")},
     "local_size": {"lrn": ("lrn_param", "local_size")},
@@ -158,6 +175,8 @@ def upgrade(net: Message, file: str) -> Message:
         net.values.pop("layers")
     for layer in net.all("layer"):
         layer.spelled = layer.spelled or layer.get("type")
+        if layer.get("type") in SYNONYMS:
+            layer.set("type", SYNONYMS[layer.get("type")])
         _transformation(layer)
     _input_fields(net, file)
     return net

@@ -1,22 +1,69 @@
-"""Networks out to Caffe's files: a prototxt and a caffemodel of the newest generation."""
+"""Networks out to Caffe's files: a prototxt, and weights as a caffemodel of the newest generation or as HDF5."""
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from caffe2lrp.converters.caffe.files import PathLike
+from caffe2lrp.converters.caffe.hdf5 import write_hdf5
 from caffe2lrp.converters.caffe.layers import write_params
 from caffe2lrp.converters.caffe.message import Message, new
+from caffe2lrp.converters.caffe.naming import file_names, input_layers
 from caffe2lrp.converters.caffe.schema import Field
 from caffe2lrp.converters.caffe.wire import write_wire
-from caffe2lrp.errors import FileFormatError
+from caffe2lrp.errors import FileFormatError, OptionError
 from caffe2lrp.ir import Layer, Network
+from caffe2lrp.saving import check_target, replacing
+
+HDF5_SUFFIXES = (".h5", ".hdf5")
+LINE = 100
+"""Longest line of a short message."""
+MAX_BINARY = 2**31 - 1
+"""Bytes of the largest binary file that Caffe reads: protobuf counts them in an ``int``."""
+
+
+def save(network: Network, prototxt: PathLike | None = None, weights: PathLike | None = None) -> None:
+    """Write a network as Caffe's files; the way back from `load`.
+
+    Parameters
+    ----------
+    network
+        The network. Layers run in place again where they did and still can. Weights are stored in single precision;
+        labels and preprocessing have no place in Caffe's files.
+    prototxt
+        The net definition to write, if any.
+    weights
+        The weights to write, if any: HDF5 where the name ends in ``.h5`` or ``.hdf5``, else a caffemodel, which
+        holds the definition, too. Files that exist are replaced, also the one that the network was read from.
+
+    Raises
+    ------
+    OptionError
+        If neither file is named, or both have the same name, or one has a name of the other kind.
+    FileFormatError
+        If a file cannot be written; what was there before in its place is unchanged then.
+    ModelError
+        If Caffe's files cannot hold the network.
+    """
+    if prototxt is None and weights is None:
+        raise OptionError("name a prototxt, a weights file or both to write")
+    kinds = ((prototxt, (".caffemodel", *HDF5_SUFFIXES), "net definition"), (weights, (".prototxt",), "weights file"))
+    for path, others, kind in kinds:
+        if path is not None and Path(path).suffix.lower() in others:
+            raise OptionError(f"'{path}' is to be the {kind}, but a file of that name would be taken for another kind")
+    targets = [check_target(path) for path in (prototxt, weights) if path is not None]
+    if len(set(targets)) < len(targets):
+        raise OptionError(f"'{prototxt}' cannot be both the net definition and the weights file")
+    if weights is not None:
+        write = write_hdf5 if Path(weights).suffix.lower() in HDF5_SUFFIXES else write_caffemodel
+        write(network, weights)
+    if prototxt is not None:
+        write_prototxt(network, prototxt)
 
 
 def write_prototxt(network: Network, path: PathLike) -> None:
@@ -35,10 +82,8 @@ def write_prototxt(network: Network, path: PathLike) -> None:
         If the file cannot be written.
     """
     text = "\n".join(_format(net_message(network), 0)) + "\n"
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise _unwritable(path, error) from None
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def write_caffemodel(network: Network, path: PathLike) -> None:
@@ -54,17 +99,18 @@ def write_caffemodel(network: Network, path: PathLike) -> None:
     Raises
     ------
     FileFormatError
-        If the file cannot be written.
+        If the file cannot be written, or would be larger than Caffe can read.
+    ModelError
+        If two layers with weights have the same name.
     """
-    try:
-        with open(path, "wb") as file:
-            file.writelines(write_wire(net_message(network, weights=True)))
-    except OSError as error:
-        raise _unwritable(path, error) from None
-
-
-def _unwritable(path: PathLike, error: OSError) -> FileFormatError:
-    return FileFormatError(f"{os.fspath(path)}: cannot write the file: {error.strerror or error}")
+    size = 4 * network.parameter_count
+    if size > MAX_BINARY:
+        raise FileFormatError(
+            f"{path}: the weights have {size / 1e9:.1f} GB, and Caffe reads no binary file over 2 GB; write HDF5"
+        )
+    message = net_message(network, weights=True)
+    with replacing(path) as draft, draft.open("wb") as file:
+        file.writelines(write_wire(message))
 
 
 # -- the message -----------------------------------------------------------------------------------
@@ -72,24 +118,34 @@ def _unwritable(path: PathLike, error: OSError) -> FileFormatError:
 
 def net_message(network: Network, *, weights: bool = False) -> Message:
     """The network as a ``NetParameter``, with or without the weights."""
-    name = _file_names(network)
+    names = file_names(network)
     net = new("NetParameter", name=network.name or None)
-    for blob, shape in network.inputs.items():
-        source = new("LayerParameter", name=_input_layer(network, blob), type="Input", top=name(blob))
-        source.set("input_param", new("InputParameter", shape=new("BlobShape", dim=shape)))
+    for source in _input_messages(network, names):
         net.add("layer", source)
+    network.weighted_layers()  # refuses what no reader could tell apart
     for layer in network.layers:
-        net.add("layer", _layer_message(layer, name, weights))
+        net.add("layer", _layer_message(layer, names, weights))
     return net
 
 
-def _layer_message(layer: Layer, name: Callable[[str], str], weights: bool) -> Message:
+def _input_messages(network: Network, names: Mapping[str, str]) -> list[Message]:
+    """Input layers; neighbours of one name are one layer with several blobs, as the reader makes of old fields."""
+    messages: list[Message] = []
+    for blob, layer_name in input_layers(network).items():
+        if not messages or messages[-1].get("name") != layer_name:
+            messages.append(new("LayerParameter", name=layer_name, type="Input"))
+        messages[-1].add("top", names[blob])
+        messages[-1].sub("input_param").add("shape", new("BlobShape", dim=network.inputs[blob]))
+    return messages
+
+
+def _layer_message(layer: Layer, names: Mapping[str, str], weights: bool) -> Message:
     message = new(
         "LayerParameter",
         name=layer.name,
         type=layer.type,
-        bottom=[name(blob) for blob in layer.inputs],
-        top=[name(blob) for blob in layer.outputs],
+        bottom=[names[blob] for blob in layer.inputs],
+        top=[names[blob] for blob in layer.outputs],
     )
     if weights:
         message.values["blobs"] = [
@@ -106,42 +162,6 @@ def _flat(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array, np.float32).reshape(math.prod(array.shape))
 
 
-def _file_names(network: Network) -> Callable[[str], str]:
-    """How blobs are called in the file: by Caffe's names if a reader would then find the same values again."""
-    return network.caffe_name if _reads_back(network) else lambda blob: blob
-
-
-def _input_layer(network: Network, blob: str) -> str:
-    """Name of the layer for an input: the one that the name of an overwritten blob speaks of, if it is one."""
-    caffe_name = network.caffe_name(blob)
-    return blob.removeprefix(f"{caffe_name}@") or caffe_name
-
-
-def _reads_back(network: Network) -> bool:
-    """Whether Caffe's blob names lead to the network's own values, and to its own names for them."""
-    current: dict[str, str] = {}
-    writers: dict[str, str] = {}
-    for blob in network.inputs:
-        if network.caffe_name(blob) in current:
-            return False
-        current[network.caffe_name(blob)] = blob
-        writers[blob] = _input_layer(network, blob)
-    for layer in network.layers:
-        bottoms = [network.caffe_name(blob) for blob in layer.inputs]
-        if any(current.get(bottom) != blob for bottom, blob in zip(bottoms, layer.inputs, strict=True)):
-            return False
-        for index, blob in enumerate(layer.outputs):
-            top = network.caffe_name(blob)
-            if top in current and bottoms[index : index + 1] != [top]:
-                return False
-            current[top], writers[blob] = blob, layer.name
-    finals = set(current.values())
-    return all(
-        blob == (network.caffe_name(blob) if blob in finals else f"{network.caffe_name(blob)}@{writer}")
-        for blob, writer in writers.items()
-    )
-
-
 # -- text ------------------------------------------------------------------------------------------
 
 
@@ -152,11 +172,18 @@ def _format(message: Message, depth: int) -> Iterator[str]:
         known = message.schema.by_name[name]
         for value in _elements(known, values):
             if isinstance(value, Message):
-                yield f"{indent}{name} {{"
-                yield from _format(value, depth + 1)
-                yield f"{indent}}}"
+                yield from _block(f"{indent}{name}", list(_format(value, depth + 1)), indent)
             else:
                 yield f"{indent}{name}: {_scalar(known, value)}"
+
+
+def _block(head: str, lines: list[str], indent: str) -> list[str]:
+    """A message of its lines; on one line if all are of one field and fit, as people write the shape of an input."""
+    short = " ".join([f"{head} {{", *map(str.strip, lines), "}"])
+    fields = {line.split(maxsplit=1)[0] for line in lines}
+    if len(fields) <= 1 and len(short) <= LINE:
+        return [short]
+    return [f"{head} {{", *lines, f"{indent}}}"]
 
 
 def _elements(known: Field, values: list[Any]) -> Iterable[Any]:
@@ -172,7 +199,8 @@ def _scalar(known: Field, value: Any) -> str:
     if known.type == "bool":
         return "true" if value else "false"
     if known.type == "float":  # the shortest decimal that means the same single-precision number
-        return str(np.float32(value))
+        number = np.float32(value)
+        return np.format_float_positional(number, trim="-") if 1e-6 < abs(number) < 1e6 or not number else str(number)
     return str(value)
 
 

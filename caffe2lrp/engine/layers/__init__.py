@@ -9,5 +9,8 @@ from caffe2lrp.engine.layers import (  # noqa: F401
     join,
     lrn,
     pooling,
+    recurrent,
+    selection,
     softmax,
+    source,
 )

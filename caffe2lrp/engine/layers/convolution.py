@@ -1,8 +1,8 @@
-"""Convolution: forward, and relevance by any rule.
+"""Convolution and Deconvolution: forward, and relevance by any rule.
 
 For relevance, sources and denominators become channels of one bigger convolution: the parts of the
 weights are stacked into one matrix, (denominators * M) x (sources * C), applied once forward for the
-denominators and once transposed for the shares.
+denominators and once transposed for the shares. A deconvolution is the same with the two products exchanged.
 """
 
 from __future__ import annotations
@@ -16,54 +16,113 @@ from caffe2lrp.engine.linear import LinearCall, add_spread_bias, arriving, linea
 from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, relevance
 from caffe2lrp.ir import Layer
-from caffe2lrp.kernels import eltwise
+from caffe2lrp.kernels import eltwise, volume
 from caffe2lrp.kernels import relevance as sharing
 from caffe2lrp.kernels.convolution import Sliding, add_forward, add_transposed
 from caffe2lrp.kernels.gemm import STORE, STORE_RELU, STORE_TIMES
 from caffe2lrp.kernels.launch import Program
+from caffe2lrp.kernels.volume import SlidingVolume
 from caffe2lrp.layers.base import Shape, count
-from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.convolution import Convolution, Convolving, Deconvolution
 from caffe2lrp.rules import FULL
 
 
-@forward(Convolution)
+@forward(Convolution, Deconvolution)
 def _convolution(plan: ForwardPlan, layer: Layer) -> None:
     (x,) = plan.inputs(layer)
     y, rectify = plan.rectified_output(layer)
+    products = _Products(layer)
     bias = plan.weight(layer, "bias") if "bias" in layer.weights else None
-    weight = _grouped(layer, plan.weight(layer, "weight"))
-    mode = STORE_RELU if rectify else STORE
-    add_forward(plan.program, _sliding(layer, x.shape, y.shape), weight, bias, x, y, mode, layer.name)
+    weight = products.grouped(plan.weight(layer, "weight"))
+    x, y = products.images(x), products.images(y)
+    products.forward(plan.program, weight, bias, x, y, y, STORE_RELU if rectify else STORE)
 
 
-def _grouped(layer: Layer, weight: np.ndarray) -> np.ndarray:
-    """Weights as (group, M / group, C / group, cells of the kernel)."""
-    p = layer.params
-    assert isinstance(p, Convolution)
-    return weight.reshape(p.group, p.num_output // p.group, weight.shape[1], -1)
+class _Products:
+    """The product with a layer's weights and its transpose, between blobs (N, C, H, W) or with more axes.
+
+    Weights are (group, M / group, C / group, cells of the kernel) for M channels of the output and C of the input.
+    `padded` is False where the padding is part of the input.
+    """
+
+    def __init__(self, layer: Layer, padded: bool = True) -> None:
+        assert isinstance(layer.params, Convolving)
+        self.params: Convolving = layer.params
+        self.label = layer.name
+        self.turned = isinstance(layer.params, Deconvolution)
+        missing = max(2 - len(self.params.kernel), 0)  # axes that make an image of a line
+        self.lines: Shape = (1,) * missing
+        self.pads: Shape = (*(0,) * missing, *self.params.pad) if padded else (0,) * (missing + len(self.params.pad))
+
+    def images(self, array: np.ndarray) -> np.ndarray:
+        """A blob as (N, C, H, W), or with more axes."""
+        shape = self.params.images(array.shape)
+        return array.reshape(*shape[:2], *self.lines, *shape[2:])
+
+    def grouped(self, weight: np.ndarray) -> np.ndarray:
+        """Stored weights by groups."""
+        weight = weight.reshape(self.params.group, -1, weight.shape[1], count(self.params.kernel))
+        return weight.transpose(0, 2, 1, 3) if self.turned else weight
+
+    def forward(
+        self, program: Program, weight: np.ndarray, bias: np.ndarray | None, u: np.ndarray, z: np.ndarray,
+        factor: np.ndarray, mode: int,
+    ) -> None:  # fmt: skip
+        """Append z = weight * u + bias."""
+        self._add(program, self.turned, weight, bias, u, z, factor, mode, self.label)
+
+    def transposed(
+        self, program: Program, weight: np.ndarray, s: np.ndarray, c: np.ndarray, factor: np.ndarray, mode: int
+    ) -> None:
+        """Append c = weight^T * s, times `factor` by `mode`."""
+        self._add(program, not self.turned, weight, None, s, c, factor, mode, f"{self.label} back")
+
+    def _add(
+        self, program: Program, transposed: bool, weight: np.ndarray, bias: np.ndarray | None, src: np.ndarray,
+        dst: np.ndarray, factor: np.ndarray, mode: int, label: str,
+    ) -> None:  # fmt: skip
+        """Append a product with the convolution that the layer is or is the transpose of."""
+        weight = weight.transpose(0, 2, 1, 3) if self.turned else weight
+        sliding = self._sliding(dst.shape, src.shape) if transposed else self._sliding(src.shape, dst.shape)
+        if isinstance(sliding, Sliding):
+            add = add_transposed if transposed else add_forward
+            add(program, sliding, weight, bias, src, dst, factor, mode, label)
+        else:
+            add_volume = volume.add_transposed if transposed else volume.add_forward
+            add_volume(program, sliding, weight, bias, src, dst, factor, mode, label)
+
+    def _sliding(self, source: Shape, target: Shape) -> Sliding | SlidingVolume:
+        p = self.params
+        kernel, stride, dilation = (self.lines + sizes for sizes in (p.kernel, p.stride, p.dilation))
+        if len(kernel) > 2:
+            return SlidingVolume(source, target, kernel, stride, self.pads, dilation, p.group)
+        return Sliding(source, target, _pair(kernel), _pair(stride), _pair(self.pads), _pair(dilation), p.group)
 
 
-def _sliding(layer: Layer, source: Shape, target: Shape) -> Sliding:
-    p = layer.params
-    assert isinstance(p, Convolution)
-    return Sliding(source, target, p.kernel, p.stride, p.pad, p.dilation, p.group)
+def _pair(sizes: Shape) -> tuple[int, int]:
+    return sizes[0], sizes[1]
 
 
-@relevance(Convolution)
+@relevance(Convolution, Deconvolution)
 def _convolution_relevance(plan: RelevancePlan, layer: Layer) -> None:
+    products = _Products(layer)
     call = linear_call(plan, layer)
+    call = replace(call, x=products.images(call.x), r=products.images(call.r))
     if call.rule.quirks.spread_bias and call.bias is not None:
         _spread_bias(plan, call)
-    elif call.rule.sources == ("one",):
-        _without_input(plan, call)
+    elif call.rule.sources == ("one",) and not (call.rule.divide and products.turned):
+        _without_input(plan, call, products)
     else:
-        _with_sources(plan, call)
+        _with_sources(plan, call, products)
 
 
-def _without_input(plan: RelevancePlan, call: LinearCall) -> None:
-    """Rules that look at the weights only: one share per weight, the same at every pixel."""
+def _without_input(plan: RelevancePlan, call: LinearCall, products: _Products) -> None:
+    """Rules that look at the weights only: one share per weight, the same at every pixel.
+
+    Not so for deconvolutions, where the number of inputs that reach a pixel depends on its place.
+    """
     (denominator,) = call.rule.denominators
-    weight = part_of(_grouped(call.layer, plan.forward.weight(call.layer, "weight")), denominator.parts[0])
+    weight = part_of(products.grouped(plan.forward.weight(call.layer, "weight")), denominator.parts[0])
     s = call.r
     if call.rule.divide:
         norms = np.ascontiguousarray(weight.sum(axis=(2, 3)).reshape(-1))
@@ -74,21 +133,18 @@ def _without_input(plan: RelevancePlan, call: LinearCall) -> None:
         plan.program.add(
             sharing.ratio_rows, call.r.reshape(rows), norms, denominator.factor, s.reshape(rows), label=call.layer.name
         )
-        z = constant(norms[:, None, None], call.r.shape, plan.dtype)
+        z = constant(norms.reshape(-1, *[1] * (call.r.ndim - 2)), call.r.shape, plan.dtype)
         call.ledger.terms.append(Term(call.r, z, s, None, denominator.factor, 0.0))
-    target = plan.into(call.layer.inputs[0])
-    sliding = _sliding(call.layer, target.shape, s.shape)
-    add_transposed(plan.program, sliding, weight, s, target, target, STORE, f"{call.layer.name} back")
+    target = products.images(plan.into(call.layer.inputs[0]))
+    products.transposed(plan.program, weight, s, target, target, STORE)
 
 
-def _with_sources(plan: RelevancePlan, call: LinearCall) -> None:
+def _with_sources(plan: RelevancePlan, call: LinearCall, products: _Products) -> None:
     layer, rule = call.layer, call.rule
-    p = layer.params
-    assert isinstance(p, Convolution)
-    n = call.x.shape[0]
-    outer, terms = n * p.group, len(rule.denominators)
+    n, group = call.x.shape[0], products.params.group
+    outer, terms = n * group, len(rule.denominators)
     key = (call.derivation, rule.bounds or id(plan)) if "low" in rule.sources else call.derivation
-    sources, sliding, weight, z = plan.derive(key, lambda program: _derive(plan, call, program))
+    sources, products, weight, z = plan.derive(key, lambda program: _derive(plan, call, products, program))
     s = plan.new(z.shape)
     for g, d in enumerate(rule.denominators):
         r = arriving(plan, call, d)
@@ -97,16 +153,15 @@ def _with_sources(plan: RelevancePlan, call: LinearCall) -> None:
         plan.program.add(
             sharing.ratio, r.reshape(outer, -1), z.reshape(grouped), *numbers, s.reshape(grouped), label=layer.name
         )
-        part = (n, p.group, terms, -1, *call.r.shape[2:])
+        part = (n, group, terms, -1, *call.r.shape[2:])
         bias = call.bias_part(d)
         if bias is not None:
-            bias = bias.reshape(1, p.group, -1, 1, 1)
+            bias = bias.reshape(1, group, -1, *[1] * (call.r.ndim - 2))
         z_part, s_part = z.reshape(part)[:, :, g], s.reshape(part)[:, :, g]
         call.ledger.terms.append(Term(r.reshape(s_part.shape), z_part, s_part, bias, d.factor, d.epsilon))
-    target = plan.into(layer.inputs[0])
+    target = products.images(plan.into(layer.inputs[0]))
     shares = target if len(rule.sources) == 1 else plan.new(sources.shape)
-    sliding = replace(sliding, source=sources.shape, target=s.shape)
-    add_transposed(plan.program, sliding, weight, s, shares, sources, STORE_TIMES, f"{layer.name} back")
+    products.transposed(plan.program, weight, s, shares, sources, STORE_TIMES)
     if shares is target:
         return
     whole = target if sources.shape[2:] == target.shape[2:] else plan.new((*target.shape[:2], *sources.shape[2:]))
@@ -114,28 +169,25 @@ def _with_sources(plan: RelevancePlan, call: LinearCall) -> None:
         sharing.sum_sources, shares.reshape(outer, len(rule.sources), -1), whole.reshape(outer, -1), label=layer.name
     )
     if whole is not target:
-        plan.program.add(eltwise.crop, _planes(whole), _planes(target), *p.pad, label=layer.name)
+        plan.program.add(eltwise.crop, _planes(whole), _planes(target), *_pair(products.params.pad), label=layer.name)
 
 
 def _derive(
-    plan: RelevancePlan, call: LinearCall, program: Program
-) -> tuple[np.ndarray, Sliding, np.ndarray, np.ndarray]:
-    """Sources and the way over them, the stacked weight, and the denominators."""
-    sources = _sources(plan, call, program)
-    sliding = _sliding(call.layer, sources.shape, call.r.shape)
+    plan: RelevancePlan, call: LinearCall, products: _Products, program: Program
+) -> tuple[np.ndarray, _Products, np.ndarray, np.ndarray]:
+    """Sources and the products with them, the stacked weight, and the denominators."""
+    sources = _sources(plan, call, products.params.group, program)
     if call.rule.quirks.high_in_padding is not None:
-        sources, sliding = _pad_sources(plan, call, sources, program)
-    weight = _stacked_weight(plan, call)
-    return sources, sliding, weight, _denominators(plan, call, sources, weight, sliding, program)
+        sources, products = _pad_sources(plan, call, sources, program), _Products(call.layer, padded=False)
+    weight = _stacked_weight(plan, call, products)
+    return sources, products, weight, _denominators(plan, call, sources, weight, products, program)
 
 
 def _planes(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1, *array.shape[2:])
 
 
-def _pad_sources(
-    plan: RelevancePlan, call: LinearCall, sources: np.ndarray, program: Program
-) -> tuple[np.ndarray, Sliding]:
+def _pad_sources(plan: RelevancePlan, call: LinearCall, sources: np.ndarray, program: Program) -> np.ndarray:
     """Sources with their padding spelled out, for bounds that are not 0 there; the last source is `high`."""
     p = call.layer.params
     assert isinstance(p, Convolution)
@@ -144,7 +196,7 @@ def _pad_sources(
     by_source = padded.reshape(n, p.group, len(call.rule.sources), -1, *padded.shape[2:])
     by_source[:, :, -1] = call.rule.quirks.high_in_padding
     program.add(eltwise.paste, _planes(sources), _planes(padded), *p.pad, label=call.layer.name)
-    return padded, replace(_sliding(call.layer, padded.shape, call.r.shape), pad=(0, 0))
+    return padded
 
 
 def _spread_bias(plan: RelevancePlan, call: LinearCall) -> None:
@@ -156,55 +208,52 @@ def _spread_bias(plan: RelevancePlan, call: LinearCall) -> None:
     add_spread_bias(plan, call, weight, call.x, call.r, plan.into(call.layer.inputs[0]), sizes)
 
 
-def _stacked_weight(plan: RelevancePlan, call: LinearCall) -> np.ndarray:
+def _stacked_weight(plan: RelevancePlan, call: LinearCall, products: _Products) -> np.ndarray:
     """(group, denominators * M / group, sources * C / group, cells)."""
-    weight = _grouped(call.layer, plan.forward.weight(call.layer, "weight"))
+    weight = products.grouped(plan.forward.weight(call.layer, "weight"))
     rows = [np.concatenate([part_of(weight, part) for part in d.parts], axis=2) for d in call.rule.denominators]
     return np.concatenate(rows, axis=1)
 
 
 def _denominators(
-    plan: RelevancePlan, call: LinearCall, sources: np.ndarray, weight: np.ndarray, sliding: Sliding, program: Program
-) -> np.ndarray:
+    plan: RelevancePlan, call: LinearCall, sources: np.ndarray, weight: np.ndarray, products: _Products,
+    program: Program,
+) -> np.ndarray:  # fmt: skip
     """z of all denominators, (N, group * denominators * M / group, H', W'); the forward pass's own where it is that."""
-    layer, rule = call.layer, call.rule
+    rule = call.rule
     if rule.sources == ("x",) and [(d.parts, d.bias) for d in rule.denominators] == [((FULL,), FULL)]:
-        return plan.forward.values[layer.outputs[0]]
-    p = layer.params
-    assert isinstance(p, Convolution)
+        return products.images(plan.forward.values[call.layer.outputs[0]])
+    p = products.params
     parts = [call.bias_part(d) for d in rule.denominators]
     zero = np.zeros(p.num_output, plan.dtype)
     bias = np.stack([zero if b is None else b for b in parts]).reshape(len(parts), p.group, -1).transpose(1, 0, 2)
-    out: Shape = (call.x.shape[0], p.num_output * len(parts), *call.r.shape[2:])
-    z = plan.new(out)
-    flat = np.ascontiguousarray(bias).reshape(-1)
-    sliding = replace(sliding, source=sources.shape, target=out)
-    add_forward(program, sliding, weight, flat, sources, z, STORE, layer.name)
+    z = plan.new((call.x.shape[0], p.num_output * len(parts), *call.r.shape[2:]))
+    products.forward(program, weight, np.ascontiguousarray(bias).reshape(-1), sources, z, z, STORE)
     return z
 
 
-def _sources(plan: RelevancePlan, call: LinearCall, program: Program) -> np.ndarray:
+def _sources(plan: RelevancePlan, call: LinearCall, group: int, program: Program) -> np.ndarray:
     """What the weights are applied to, (N, group * sources * C / group, H, W)."""
     layer, names, x = call.layer, call.rule.sources, call.x
     if names in (("x",), ("x+",)):  # x+ alone is left where x is never negative
         return x
-    p = layer.params
-    assert isinstance(p, Convolution)
-    n, channels, height, width = x.shape
-    stacked = plan.new((n, channels * len(names), height, width))
+    if names == ("one",):
+        return np.ones_like(x)
+    n, channels, *space = x.shape
+    stacked = plan.new((n, channels * len(names), *space))
     if names == ("x+", "x-"):
-        size = count(x.shape) // (n * p.group)
+        size = count(x.shape) // (n * group)
         program.add(
-            eltwise.split_sign, x.reshape(n, p.group, size), stacked.reshape(n, p.group, 2 * size), label=layer.name
+            eltwise.split_sign, x.reshape(n, group, size), stacked.reshape(n, group, 2 * size), label=layer.name
         )
         return stacked
-    low, high = pixel_bounds(plan, call)
-    view = stacked.reshape(n, p.group, len(names), channels // p.group, height, width)
-    view[:, :, 1] = low.reshape(p.group, -1, height, width)
-    view[:, :, 2] = high.reshape(p.group, -1, height, width)
-    size = channels // p.group * height * width
+    view = stacked.reshape(n, group, len(names), -1, *space)
+    blob = plan.forward.values[layer.inputs[0]]
+    for i, bound in enumerate(pixel_bounds(plan, replace(call, x=blob)), 1):
+        view[:, :, i] = np.broadcast_to(bound, blob.shape).reshape(n, group, -1, *space)
+    size = count(x.shape) // (n * group)
     program.add(
-        eltwise.copy_slice, x.reshape(n * p.group, 1, size), 0, stacked.reshape(n * p.group, len(names), size), 0, 1,
+        eltwise.copy_slice, x.reshape(n * group, 1, size), 0, stacked.reshape(n * group, len(names), size), 0, 1,
         label=layer.name,
     )  # fmt: skip
     return stacked

@@ -1,69 +1,209 @@
-"""Pooling. The winner of a maximum takes all relevance; an average shares it out in proportion to its inputs."""
+"""Pooling and SPP. The winner of a maximum takes all relevance; an average is a linear layer with equal weights.
+
+Stochastic pooling gives sum of x_i (x_i / sum of x), the mean of the values by their probabilities. Relevance goes
+to the x_i in proportion to these terms, the probabilities being taken as the weights of a linear layer (the z-rule,
+Bach et al. 2015, eq. 56). So large values get more than an average would give them, and the rule conserves.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
 
 from caffe2lrp.engine.backward import RelevancePlan
 from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, gradient, relevance
 from caffe2lrp.ir import Layer
+from caffe2lrp.kernels import eltwise
 from caffe2lrp.kernels import pooling as kernels
-from caffe2lrp.kernels.launch import threads
-from caffe2lrp.layers.base import Shape
-from caffe2lrp.layers.pooling import Pooling
+from caffe2lrp.kernels import window_pooling as listed
+from caffe2lrp.kernels.launch import Program, threads
+from caffe2lrp.kernels.selection import Selection, window_index
+from caffe2lrp.layers.base import Shape, count
+from caffe2lrp.layers.pooling import SPP, Pooling
 
 # Sum of a window below which the LRP Toolbox adds the activations themselves.
 _EMPTY = 1e-6
 
 
-def _planes(shape: Shape) -> Shape:
-    return (shape[0] * shape[1], shape[2], shape[3])
+def _planes(array: np.ndarray) -> np.ndarray:
+    """(N, C, H, W), or without H, as images (planes, H, W)."""
+    return array.reshape(array.shape[0] * array.shape[1], *[1] * (4 - array.ndim), *array.shape[2:])
 
 
-def _window(layer: Layer, shape: Shape) -> tuple[int, ...]:
-    assert isinstance(layer.params, Pooling)
-    return (*layer.params.window(shape), *layer.params.stride, *layer.params.pad)
+def _window(params: Pooling, shape: Shape) -> tuple[int, ...]:
+    """Kernel, stride and padding for the kernels on images."""
+    sizes = [params.window(shape), params.on(shape).stride, params.on(shape).pad]
+    if len(shape) == 3:  # a line is an image of height 1
+        sizes = [(fill, *s) for fill, s in zip((1, 1, 0), sizes, strict=True)]
+    return tuple(size for pair in sizes for size in pair)
+
+
+def _is_plain(params: Pooling, shape: Shape) -> bool:
+    """Whether the kernels on images do it; the others work on lists of windows."""
+    return len(shape) < 5 and params.method != "STOCHASTIC"
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """The windows of a pooling layer, listed."""
+
+    starts: np.ndarray
+    cells: np.ndarray
+    divisor: np.ndarray
+
+    @property
+    def table(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.starts, self.cells
+
+
+def _listed(params: Pooling, shape: Shape, dtype: str) -> _Listed:
+    (out,) = params.output_shapes([shape])
+    spelled, kernel = params.on(shape), params.window(shape)
+    cells = Selection.of(window_index(shape[2:], out[2:], kernel, spelled.stride, spelled.pad), count(shape, 2))
+    divisor = np.ones(1)
+    for size, places, k, s, p in zip(shape[2:], out[2:], kernel, spelled.stride, spelled.pad, strict=True):
+        start = np.arange(places) * s - p
+        divisor = np.multiply.outer(divisor, np.minimum(start + k, size + p) - start)
+    return _Listed(cells.starts, cells.sources, divisor.reshape(-1).astype(dtype))
+
+
+def _flat(*arrays: np.ndarray) -> list[np.ndarray]:
+    """Blobs as (planes, places)."""
+    return [array.reshape(array.shape[0] * array.shape[1], -1) for array in arrays]
+
+
+def _add_pooling(program: Program, params: Pooling, x: np.ndarray, y: np.ndarray, label: str) -> None:
+    window = _window(params, x.shape)
+    if not _is_plain(params, x.shape):
+        windows = _listed(params, x.shape, program.dtype)
+        flat, out = _flat(x, y)
+        if params.method == "MAX":
+            program.add(listed.window_max, flat, *windows.table, out, label=label)
+        elif params.method == "AVE":
+            program.add(listed.window_average, flat, *windows.table, windows.divisor, out, label=label)
+        else:
+            program.add(listed.window_expectation, flat, *windows.table, out, label=label)
+    elif params.method == "MAX":
+        length = kernels.row_length(x.shape[-1], y.shape[-1], window[1], window[3], window[5])
+        room = np.empty((threads(), length), x.dtype)
+        program.add(kernels.max_pooling, _planes(x), _planes(y), room, *window, label=label)
+    else:
+        program.add(kernels.average_pooling, _planes(x), _planes(y), *window, label=label)
+
+
+def _add_relevance(
+    plan: RelevancePlan, params: Pooling, x: np.ndarray, y: np.ndarray, r: np.ndarray, target: np.ndarray, label: str
+) -> None:
+    program, settings = plan.program, plan.settings
+    if not _is_plain(params, x.shape):
+        windows = _listed(params, x.shape, program.dtype)
+        flat, out, arriving, back = _flat(x, y, r, target)
+        if params.method == "MAX":
+            program.add(listed.window_max_relevance, flat, out, arriving, *windows.table, back, label=label)
+        elif params.method == "AVE":
+            program.add(listed.window_average_relevance, flat, arriving, *windows.table, back, label=label)
+        else:
+            program.add(listed.window_expectation_relevance, flat, arriving, *windows.table, back, label=label)
+        return
+    images = [_planes(array) for array in (x, y, r, target)]
+    window = _window(params, x.shape)
+    if params.method == "MAX" and not settings.average_max:
+        program.add(kernels.max_pooling_relevance, *images, *window, label=label)
+    else:
+        spread = settings.spread_empty
+        program.add(
+            kernels.average_pooling_relevance, images[0], *images[2:], *window, _EMPTY if spread else 0.0, spread,
+            label=label,
+        )  # fmt: skip
+
+
+def _add_gradient(
+    plan: RelevancePlan, params: Pooling, x: np.ndarray, y: np.ndarray, r: np.ndarray, target: np.ndarray, label: str
+) -> None:
+    program = plan.program
+    if params.method == "MAX":
+        _add_relevance(plan, params, x, y, r, target, label)
+    elif _is_plain(params, x.shape):
+        window = _window(params, x.shape)
+        program.add(kernels.average_pooling_gradient, _planes(r), _planes(target), *window, label=label)
+    else:
+        windows = _listed(params, x.shape, program.dtype)
+        flat, out, arriving, back = _flat(x, y, r, target)
+        if params.method == "AVE":
+            program.add(listed.window_average_gradient, arriving, *windows.table, windows.divisor, back, label=label)
+        else:
+            program.add(listed.window_expectation_gradient, flat, out, arriving, *windows.table, back, label=label)
 
 
 @forward(Pooling)
 def _pooling(plan: ForwardPlan, layer: Layer) -> None:
     assert isinstance(layer.params, Pooling)
     (x,), y = plan.inputs(layer), plan.output(layer)
-    planes = x.reshape(_planes(x.shape)), y.reshape(_planes(y.shape))
-    window = _window(layer, x.shape)
-    if layer.params.method == "MAX":
-        length = kernels.row_length(x.shape[3], y.shape[3], window[1], window[3], window[5])
-        plan.program.add(kernels.max_pooling, *planes, plan.new((threads(), length)), *window, label=layer.name)
-    else:
-        plan.program.add(kernels.average_pooling, *planes, *window, label=layer.name)
+    _add_pooling(plan.program, layer.params, x, y, layer.name)
 
 
 @relevance(Pooling)
 def _pooling_relevance(plan: RelevancePlan, layer: Layer) -> None:
     assert isinstance(layer.params, Pooling)
-    x, y = plan.forward.values[layer.inputs[0]], plan.forward.values[layer.outputs[0]]
-    r, target = plan.relevance[layer.outputs[0]], plan.into(layer.inputs[0])
-    inside, outside = _planes(x.shape), _planes(y.shape)
-    if layer.params.method == "MAX" and not plan.settings.average_max:
-        plan.program.add(
-            kernels.max_pooling_relevance, x.reshape(inside), y.reshape(outside), r.reshape(outside),
-            target.reshape(inside), *_window(layer, x.shape), label=layer.name,
-        )  # fmt: skip
-    else:
-        spread = plan.settings.spread_empty
-        plan.program.add(
-            kernels.average_pooling_relevance, x.reshape(inside), r.reshape(outside), target.reshape(inside),
-            *_window(layer, x.shape), _EMPTY if spread else 0.0, spread, label=layer.name,
-        )  # fmt: skip
+    values, out = plan.forward.values, layer.outputs[0]
+    target = plan.into(layer.inputs[0])
+    _add_relevance(plan, layer.params, values[layer.inputs[0]], values[out], plan.relevance[out], target, layer.name)
 
 
 @gradient(Pooling)
 def _pooling_gradient(plan: RelevancePlan, layer: Layer) -> None:
     assert isinstance(layer.params, Pooling)
-    if layer.params.method == "MAX":
-        _pooling_relevance(plan, layer)
-        return
+    values, out = plan.forward.values, layer.outputs[0]
+    target = plan.into(layer.inputs[0])
+    _add_gradient(plan, layer.params, values[layer.inputs[0]], values[out], plan.relevance[out], target, layer.name)
+
+
+# -- pyramids --------------------------------------------------------------------------------------
+
+
+def _copy_level(program: Program, src: np.ndarray, start: int, dst: np.ndarray, at: int, size: int, label: str) -> None:
+    """Copy `size` values of each image from the place `start` to the place `at`."""
+    n = src.shape[0]
+    program.add(eltwise.copy_slice, src.reshape(n, -1, 1), start, dst.reshape(n, -1, 1), at, size, label=label)
+
+
+@forward(SPP)
+def _spp(plan: ForwardPlan, layer: Layer) -> None:
+    assert isinstance(layer.params, SPP)
+    (x,), y = plan.inputs(layer), plan.output(layer)
+    start = 0
+    for params, shape in zip(layer.params.levels(x.shape), layer.params.level_shapes(x.shape), strict=True):
+        level = plan.new(shape)
+        _add_pooling(plan.program, params, x, level, layer.name)
+        _copy_level(plan.program, level, 0, y, start, count(shape, 1), layer.name)
+        start += count(shape, 1)
+
+
+@relevance(SPP)
+def _spp_relevance(plan: RelevancePlan, layer: Layer) -> None:
+    _spp_back(plan, layer, _add_relevance)
+
+
+@gradient(SPP)
+def _spp_gradient(plan: RelevancePlan, layer: Layer) -> None:
+    _spp_back(plan, layer, _add_gradient)
+
+
+def _spp_back(plan: RelevancePlan, layer: Layer, add: Callable[..., None]) -> None:
+    """The sum of what all levels send back."""
+    assert isinstance(layer.params, SPP)
+    x, y = plan.forward.values[layer.inputs[0]], plan.forward.values[layer.outputs[0]]
     r, target = plan.relevance[layer.outputs[0]], plan.into(layer.inputs[0])
-    plan.program.add(
-        kernels.average_pooling_gradient, r.reshape(_planes(r.shape)), target.reshape(_planes(target.shape)),
-        *_window(layer, target.shape), label=layer.name,
-    )  # fmt: skip
+    start = 0
+    for params, shape in zip(layer.params.levels(x.shape), layer.params.level_shapes(x.shape), strict=True):
+        value, arriving, back = plan.new(shape), plan.new(shape), target if start == 0 else plan.new(x.shape)
+        size = count(shape, 1)
+        _copy_level(plan.program, y, start, value, 0, size, layer.name)
+        _copy_level(plan.program, r, start, arriving, 0, size, layer.name)
+        add(plan, params, x, value, arriving, back, layer.name)
+        if back is not target:
+            plan.program.add(eltwise.add_scaled, back.reshape(-1), 1.0, target.reshape(-1), label=layer.name)
+        start += size

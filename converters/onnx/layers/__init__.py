@@ -4,10 +4,13 @@ from caffe2lrp.converters.onnx.layers import (  # noqa: F401
     activation,
     affine,
     convolution,
+    crop,
     inner_product,
     join,
     lrn,
     pooling,
+    recurrent,
     reshape,
     softmax,
+    source,
 )

@@ -1,4 +1,4 @@
-"""Pooling with Caffe's sizes and divisors.
+"""Pooling with Caffe's sizes and divisors, and SPP.
 
 ONNX has a ceil_mode of its own, but with another rule for the last window, and another divisor for windows that
 reach beyond the padding; runtimes disagree about both. So windows are written out: the image is padded as far as
@@ -7,6 +7,8 @@ they reach, and the size is rounded down, which then is exact.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,77 +16,129 @@ import numpy as np
 from caffe2lrp.converters.onnx.graph import GraphBuilder
 from caffe2lrp.converters.onnx.registry import emits
 from caffe2lrp.ir import Layer
-from caffe2lrp.layers.pooling import Pooling
+from caffe2lrp.layers.base import Shape
+from caffe2lrp.layers.pooling import SPP, Pooling
 
-Pair = tuple[int, int]
+
+@dataclass(frozen=True)
+class _Call:
+    """One pooling of the tensor `x`, with everything spelled out; several make a pyramid."""
+
+    graph: GraphBuilder
+    layer: Layer
+    params: Pooling
+    x: str
+    shape: Shape
+    outputs: list[str] | None
+
+    @property
+    def target(self) -> Shape:
+        return self.params.output_shapes([self.shape])[0]
+
+    @property
+    def window(self) -> Shape:
+        return self.params.window(self.shape)
+
+    def node(self, operator: str, inputs: list[str], last: bool = False, **attributes: Any) -> str:
+        """Append a node; the last one writes the outputs."""
+        return self.graph.node(operator, inputs, self.outputs if last else None, layer=self.layer, **attributes)
+
+    def constant(self, values: Any, name: str) -> str:
+        return self.graph.constant(values, f"{self.layer.name}.{name}")
 
 
 @emits(Pooling)
 def _pooling(graph: GraphBuilder, layer: Layer) -> None:
-    p = layer.params
-    assert isinstance(p, Pooling)
-    if p.kernel is None and p.stride == (1, 1) and p.pad == (0, 0):
-        kind = "GlobalMaxPool" if p.method == "MAX" else "GlobalAveragePool"
-        graph.node(kind, graph.inputs(layer), graph.outputs(layer), layer=layer)
-    elif p.method == "MAX":
-        _maximum(graph, layer, p)
-    else:
-        _average(graph, layer, p)
-
-
-def _maximum(graph: GraphBuilder, layer: Layer, p: Pooling) -> None:
-    x, pads = _padded(graph, layer, p, float(np.finfo(graph.dtype).min))  # Caffe starts from -FLT_MAX
-    graph.node("MaxPool", [x], graph.outputs(layer), layer=layer, **_window(graph, layer, p, pads))
-
-
-def _average(graph: GraphBuilder, layer: Layer, p: Pooling) -> None:
-    """The divisor counts the cells of the padded image, but none beyond it."""
-    divisors = _divisors(graph, layer, p)
-    full = int(np.prod(p.window(graph.shape(layer.inputs[0]))))
-    x, pads = _padded(graph, layer, p, 0.0)
-    window = _window(graph, layer, p, pads)
-    outputs = graph.outputs(layer)
-    if (divisors == full).all():
-        graph.node("AveragePool", [x], outputs, layer=layer, count_include_pad=1, **window)
-    elif p.pad == (0, 0) and any(pads):
-        graph.node("AveragePool", [x], outputs, layer=layer, count_include_pad=0, **window)
-    else:
-        mean = graph.node("AveragePool", [x], layer=layer, count_include_pad=1, **window)
-        with np.errstate(divide="ignore"):
-            correction = full / divisors
-        graph.node("Mul", [mean, graph.constant(correction, f"{layer.name}.correction")], outputs, layer=layer)
-
-
-def _ends(graph: GraphBuilder, layer: Layer, p: Pooling) -> Pair:
-    """How far the last windows reach beyond the image."""
-    shape, target = graph.shape(layer.inputs[0]), graph.shape(layer.outputs[0])
-    reach = [
-        max(0, (out - 1) * s + k - pad - size)
-        for out, s, k, pad, size in zip(target[2:], p.stride, p.window(shape), p.pad, shape[2:], strict=True)
-    ]
-    return reach[0], reach[1]
-
-
-def _padded(graph: GraphBuilder, layer: Layer, p: Pooling, value: float) -> tuple[str, tuple[int, ...]]:
-    """The input and the padding left to the operator: none where a window has no pixel, which operators refuse."""
+    assert isinstance(layer.params, Pooling)
     (x,) = graph.inputs(layer)
-    ends = _ends(graph, layer, p)
-    if all(end < k for end, k in zip(ends, p.window(graph.shape(layer.inputs[0])), strict=True)):
-        return x, (*p.pad, *ends)
-    pads = graph.constant([0, 0, *p.pad, 0, 0, *ends], f"{layer.name}.pads")
-    fill = graph.constant(np.array(value), f"{layer.name}.fill")
-    return graph.node("Pad", [x, pads, fill], layer=layer, mode="constant"), (0, 0, 0, 0)
+    _pool(graph, layer, layer.params, x, graph.outputs(layer))
 
 
-def _window(graph: GraphBuilder, layer: Layer, p: Pooling, pads: tuple[int, ...]) -> dict[str, Any]:
-    return {"kernel_shape": p.window(graph.shape(layer.inputs[0])), "strides": p.stride, "pads": pads}
+@emits(SPP)
+def _spp(graph: GraphBuilder, layer: Layer) -> None:
+    assert isinstance(layer.params, SPP)
+    (x,), outputs = graph.inputs(layer), graph.outputs(layer)
+    levels = layer.params.levels(graph.shape(layer.inputs[0]))
+    if len(levels) == 1:
+        _pool(graph, layer, levels[0], x, outputs)
+        return
+    pooled = [_pool(graph, layer, level, x, None) for level in levels]
+    rows = [graph.node("Flatten", [level], layer=layer, axis=1) for level in pooled]
+    graph.node("Concat", rows, outputs, layer=layer, axis=1)
 
 
-def _divisors(graph: GraphBuilder, layer: Layer, p: Pooling) -> np.ndarray:
-    """Size of each window clipped to the padded image, (height, width) of the output."""
-    shape, target = graph.shape(layer.inputs[0]), graph.shape(layer.outputs[0])
+def _pool(graph: GraphBuilder, layer: Layer, params: Pooling, x: str, outputs: list[str] | None) -> str:
+    """Append a pooling and return the name of its output."""
+    shape = graph.shape(layer.inputs[0])
+    call = _Call(graph, layer, params.on(shape), x, shape, outputs)
+    whole = params.kernel is None and set(params.stride) == {1} and not any(params.pad)
+    if params.method == "STOCHASTIC":
+        return _expectation(call)
+    if whole:
+        return call.node("GlobalMaxPool" if params.method == "MAX" else "GlobalAveragePool", [x], last=True)
+    return _maximum(call) if params.method == "MAX" else _average(call)
+
+
+def _maximum(call: _Call) -> str:
+    x, pads = _padded(call, float(np.finfo(call.graph.dtype).min))  # Caffe starts from -FLT_MAX
+    return call.node("MaxPool", [x], last=True, **_attributes(call, pads))
+
+
+def _average(call: _Call) -> str:
+    """The divisor counts the cells of the padded image, but none beyond it."""
+    divisors = _divisors(call)
+    full = int(np.prod(call.window))
+    x, pads = _padded(call, 0.0)
+    attributes = _attributes(call, pads)
+    if (divisors == full).all():
+        return call.node("AveragePool", [x], last=True, count_include_pad=1, **attributes)
+    if not any(call.params.pad) and any(pads):
+        return call.node("AveragePool", [x], last=True, count_include_pad=0, **attributes)
+    mean = call.node("AveragePool", [x], count_include_pad=1, **attributes)
+    with np.errstate(divide="ignore"):
+        correction = full / divisors
+    return call.node("Mul", [mean, call.constant(correction, "correction")], last=True)
+
+
+def _expectation(call: _Call) -> str:
+    """Sum of squares / sum, as means of the same cells; 0 where the sum is not positive."""
+    x, pads = _padded(call, 0.0)
+    attributes = {"count_include_pad": 1, **_attributes(call, pads)}
+    mean = call.node("AveragePool", [x], **attributes)
+    squares = call.node("AveragePool", [call.node("Mul", [x, x])], **attributes)
+    zero = call.constant(np.array(0.0), "zero")
+    ratio = call.node("Div", [squares, mean])
+    return call.node("Where", [call.node("Greater", [mean, zero]), ratio, zero], last=True)
+
+
+def _ends(call: _Call) -> Shape:
+    """How far the last windows reach beyond the image."""
+    p = call.params
+    sizes = zip(call.target[2:], p.stride, call.window, p.pad, call.shape[2:], strict=True)
+    return tuple(max(0, (out - 1) * s + k - pad - size) for out, s, k, pad, size in sizes)
+
+
+def _padded(call: _Call, value: float) -> tuple[str, Shape]:
+    """The input and the padding left to the operator: none where a window has no pixel, which operators refuse."""
+    ends = _ends(call)
+    if all(end < k for end, k in zip(ends, call.window, strict=True)):
+        return call.x, (*call.params.pad, *ends)
+    pads = call.constant([0, 0, *call.params.pad, 0, 0, *ends], "pads")
+    return call.node("Pad", [call.x, pads, call.constant(np.array(value), "fill")], mode="constant"), (0,) * 2 * len(
+        ends
+    )
+
+
+def _attributes(call: _Call, pads: Shape) -> dict[str, Any]:
+    return {"kernel_shape": call.window, "strides": call.params.stride, "pads": pads}
+
+
+def _divisors(call: _Call) -> np.ndarray:
+    """Size of each window clipped to the padded image, in the shape of one channel of the output."""
     counts = []
-    for out, s, k, pad, size in zip(target[2:], p.stride, p.window(shape), p.pad, shape[2:], strict=True):
+    for out, s, k, pad, size in zip(
+        call.target[2:], call.params.stride, call.window, call.params.pad, call.shape[2:], strict=True
+    ):
         start = np.arange(out) * s - pad
         counts.append((np.minimum(start + k, size + pad) - start).astype(np.float64))
-    return np.outer(*counts)
+    return reduce(np.multiply.outer, counts)
