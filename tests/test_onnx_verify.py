@@ -101,6 +101,8 @@ def test_half_precision_has_a_tolerance_of_its_own(network: Network, tmp_path: P
     assert report.tolerance == 2e-2
     assert report.worst[0].relative > 1e-5
     assert not verify(network, tmp_path / "net.onnx", tolerance=1e-6).passed
+    assert diff(network, OnnxBlobs(tmp_path / "net.onnx")).passed
+    assert not diff(network, OnnxBlobs(tmp_path / "net.onnx"), tolerance=1e-6).passed
 
 
 def test_a_model_that_begins_with_preprocessing(network: Network, tmp_path: Path) -> None:
