@@ -124,3 +124,16 @@ def test_diff_of_what_is_not_there(run: Run, files: list[str], first: str, messa
     done = run("diff", first, ",".join(files))
     assert done.code == 2
     assert message in done.err
+
+
+def test_a_net_with_several_inputs_and_no_weights(run: Run) -> None:  # noqa: F811
+    Path("sum.prototxt").write_text("""name: "sum"
+        layer { name: "in" type: "Input" top: "a" top: "b"
+          input_param { shape { dim: 1 dim: 3 } shape { dim: 1 dim: 3 } } }
+        layer { name: "sum" type: "Eltwise" bottom: "a" bottom: "b" top: "sum" }""")
+    done = run("convert", "sum.prototxt", "-o", "sum.onnx")
+    assert done.code == 0, done.err
+    assert [item.name for item in onnx.load("sum.onnx").graph.input] == ["a", "b"]
+    done = run("convert", "sum.prototxt", "-o", "sum.onnx", "--image", "x.png")
+    assert done.code == 2
+    assert "inputs" in done.err

@@ -13,7 +13,7 @@ from caffe2lrp import Network, Preprocessing
 from caffe2lrp.converters.onnx import OnnxBlobs, StoredBlobs, build_model, diff, export_onnx, verify
 from caffe2lrp.converters.onnx.comparing import difference, merged
 from caffe2lrp.errors import FileFormatError, ModelError, OptionError
-from caffe2lrp.layers import activation, batch_norm, dropout, join, pooling, softmax
+from caffe2lrp.layers import activation, affine, batch_norm, dropout, join, pooling, softmax
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.inner_product import InnerProduct
 from tests.layer_cases import build, chain, random_input
@@ -101,6 +101,8 @@ def test_half_precision_has_a_tolerance_of_its_own(network: Network, tmp_path: P
     assert report.tolerance == 2e-2
     assert report.worst[0].relative > 1e-5
     assert not verify(network, tmp_path / "net.onnx", tolerance=1e-6).passed
+    assert diff(network, OnnxBlobs(tmp_path / "net.onnx")).passed
+    assert not diff(network, OnnxBlobs(tmp_path / "net.onnx"), tolerance=1e-6).passed
 
 
 def test_a_model_that_begins_with_preprocessing(network: Network, tmp_path: Path) -> None:
@@ -249,3 +251,22 @@ def test_what_cannot_be_compared(network: Network, tmp_path: Path) -> None:
     export_onnx(network, tmp_path / "net.onnx", with_preprocessing=True)
     with pytest.raises(OptionError, match="has the input"):
         diff(network, OnnxBlobs(tmp_path / "net.onnx"))
+
+
+def test_several_inputs(tmp_path: Path) -> None:
+    """Of which one has no batch: it stays as it is where the batch is open."""
+    network = build(
+        {"data": (1, 3, 4), "other": (1, 2, 4), "factor": (3,)},
+        ("scale", affine.Scale(axis=1), ["data", "factor"], ["scaled"]),
+        ("join", join.Concat(1), ["scaled", "other"], ["y"]),
+    )
+    export_onnx(network, tmp_path / "net.onnx")
+    sizes = {
+        item.name: [d.dim_param or d.dim_value for d in item.type.tensor_type.shape.dim]
+        for item in onnx.load(tmp_path / "net.onnx").graph.input
+    }
+    assert sizes == {"data": ["N", 3, 4], "other": ["N", 2, 4], "factor": [3]}
+    report = verify(network, tmp_path / "net.onnx")
+    assert report.passed
+    assert [d.shape for d in report.differences] == [(2, 3, 4), (2, 5, 4)]
+    assert diff(network, OnnxBlobs(tmp_path / "net.onnx")).passed

@@ -182,7 +182,7 @@ Tolerance = Annotated[
         metavar="RATIO",
         show_default=False,
         rich_help_panel=PROOF,
-        help="What a blob may differ by, divided by its largest value; else 1e-4, and 2e-2 with --fp16.",
+        help="What a blob may differ by, divided by its largest value; else 1e-4, and 2e-2 for half precision.",
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, metavar="N", rich_help_panel=PROOF, help="Seed of the random inputs.")]

@@ -12,7 +12,6 @@ from caffe2lrp.cli.running import FAILED
 from caffe2lrp.cli.terminal import error, print_json
 from caffe2lrp.converters import caffe
 from caffe2lrp.converters.onnx import OnnxBlobs, StoredBlobs, diff
-from caffe2lrp.converters.onnx.comparing import TOLERANCE
 from caffe2lrp.converters.onnx.files import is_onnx
 from caffe2lrp.converters.onnx.verification import Side
 from caffe2lrp.errors import OptionError
@@ -26,9 +25,8 @@ def run(
     check_report(options)
     if threads is not None:
         launch.set_threads(threads)
-    tolerance = TOLERANCE if options.tolerance is None else options.tolerance
     sides = [_open(text, slash, input_shape) for text in (first, second)]
-    report = diff(sides[0], sides[1], tolerance=tolerance, seed=options.seed)
+    report = diff(sides[0], sides[1], tolerance=options.tolerance, seed=options.seed)
     write_report(report, options)
     if options.json:
         print_json(report.to_dict())

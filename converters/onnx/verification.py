@@ -61,8 +61,7 @@ def verify(
         If an input does not fit.
     """
     ours, theirs = NetworkBlobs(network), OnnxBlobs(path)
-    if tolerance is None:
-        tolerance = HALF_TOLERANCE if theirs.half else TOLERANCE
+    tolerance = _tolerance(tolerance, theirs)
     if not theirs.takes_images:
         ours.check_inputs(theirs.inputs)
     inputs = batches or (random_batch(network, theirs.batch, seed, images=theirs.takes_images),)
@@ -72,6 +71,12 @@ def verify(
             ours_given = _prepared(network, theirs_given, theirs.inputs[0]) if theirs.takes_images else theirs_given
             reports.append(_compared(ours, theirs, ours_given, theirs_given, tolerance))
     return merged(reports)
+
+
+def _tolerance(wanted: float | None, *sides: object) -> float:
+    if wanted is not None:
+        return wanted
+    return HALF_TOLERANCE if any(isinstance(side, OnnxBlobs) and side.half for side in sides) else TOLERANCE
 
 
 def random_batch(
@@ -152,7 +157,7 @@ def only(first: Iterable[str], second: Iterable[str]) -> tuple[tuple[str, ...], 
 Side = Network | OnnxBlobs | StoredBlobs
 
 
-def diff(first: Side, second: Side, *, tolerance: float = TOLERANCE, seed: int = 0) -> Report:
+def diff(first: Side, second: Side, *, tolerance: float | None = None, seed: int = 0) -> Report:
     """Compare any two of networks, ONNX models and folders of stored blobs, on the same inputs.
 
     Parameters
@@ -160,7 +165,7 @@ def diff(first: Side, second: Side, *, tolerance: float = TOLERANCE, seed: int =
     first, second
         What is compared. If one is a folder, its stored inputs are used, else seeded random ones.
     tolerance
-        Largest difference in a blob, divided by the blob's largest value in `first`.
+        Largest difference in a blob, divided by the blob's largest value in `first`; None is as for `verify`.
     seed
         Seed of random inputs.
 
@@ -190,7 +195,7 @@ def diff(first: Side, second: Side, *, tolerance: float = TOLERANCE, seed: int =
     if not names:
         raise ModelError(f"{a.title} and {b.title} have no blob in common: {_few(of_a)}; {_few(of_b)}")
     origins = next((side.origins for side in runnable), {})
-    return Report(compare(of_a, of_b, names, origins), tolerance, (), only(of_a, of_b))
+    return Report(compare(of_a, of_b, names, origins), _tolerance(tolerance, a, b), (), only(of_a, of_b))
 
 
 def _few(blobs: Blobs) -> str:
