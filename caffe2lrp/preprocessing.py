@@ -43,7 +43,7 @@ _UPRIGHT = {
 _quiet = threading.Lock()
 
 
-def read_image(source: ImageSource) -> Image.Image:
+def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read an image as upright 8-bit RGB.
 
     Parameters
@@ -52,6 +52,8 @@ def read_image(source: ImageSource) -> Image.Image:
         A path; the bytes of an image file; a PIL image; or an array of shape (H, W), (H, W, 1), (H, W, 3) or
         (H, W, 4), RGB or RGBA. Arrays of type uint8 and other integers are 0..255, uint16 is 0..65535, bool is black
         and white; floating-point arrays are taken as 0..1 when no value exceeds 1, else as 0..255.
+    max_pixels
+        The bytes of larger images are refused before they are decoded.
 
     Returns
     -------
@@ -70,7 +72,7 @@ def read_image(source: ImageSource) -> Image.Image:
     if isinstance(source, Image.Image):
         return _decode(source, "the given image")
     if isinstance(source, bytes):
-        return _open(io.BytesIO(source), "the given data", empty=not source)
+        return _open(io.BytesIO(source), "the given data", empty=not source, limit=max_pixels)
     if isinstance(source, str | os.PathLike):
         return _open_path(source)
     raise ImageError(f"cannot read an image from {type(source).__name__}; give a path, bytes, a PIL image or an array")
@@ -466,7 +468,7 @@ def _open_path(source: str | os.PathLike[str]) -> Image.Image:
         raise ImageError(f"cannot read '{name}': {_reason(error)}") from None
 
 
-def _open(file: Any, name: str, *, empty: bool) -> Image.Image:
+def _open(file: Any, name: str, *, empty: bool, limit: int = MAX_PIXELS) -> Image.Image:
     if empty:
         raise ImageError(f"{name} is empty; copy or download the image again")
     Image.init()
@@ -485,13 +487,13 @@ def _open(file: Any, name: str, *, empty: bool) -> Image.Image:
     except Exception as error:  # Pillow's decoders raise almost anything for a damaged header
         raise _undecodable(name, error) from None
     with image:
-        return _decode(image, name)
+        return _decode(image, name, limit)
 
 
-def _decode(image: Image.Image, name: str) -> Image.Image:
-    if image.width * image.height > MAX_PIXELS:
+def _decode(image: Image.Image, name: str, limit: int = MAX_PIXELS) -> Image.Image:
+    if image.width * image.height > limit:
         raise ImageError(
-            f"{name} has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}; make it smaller first"
+            f"{name} has {image.width} x {image.height} pixels, more than {limit:,}; make it smaller first"
         )
     if image.width == 0 or image.height == 0:
         raise ImageError(f"{name} has no pixels")

@@ -71,6 +71,14 @@ REPORT_EXAMPLES = """Examples:
 
 caffe2lrp report photos/ --model bvlc_googlenet --target top3 --rule epsilon --rule alphabeta --out photos.html
 """
+SERVE_EXAMPLES = """Examples:
+
+caffe2lrp serve
+
+caffe2lrp serve --model bvlc_googlenet
+
+caffe2lrp serve --prototxt deploy.prototxt --weights net.caffemodel --labels synset_words.txt --port 8080
+"""
 RULES_EXAMPLES = """Examples:
 
 caffe2lrp rules
@@ -314,6 +322,34 @@ def explain(
         dtype,
         threads,
     )
+
+
+def serve(
+    model: Model = None,
+    prototxt: Prototxt = None,
+    weights: Weights = None,
+    labels: Labels = None,
+    input_shape: InputShape = None,
+    mean: Mean = None,
+    channels: ChannelOrder = None,
+    scale: Scale = None,
+    resize: Resize = None,
+    host: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", rich_help_panel=RUNNING, help="What to bind to; else only this machine."),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="N", rich_help_panel=RUNNING, help="0 is any that is free.")
+    ] = 8000,
+    threads: Threads = None,
+) -> None:
+    """Open a page to explain pictures with: drop a photo, choose a class, move epsilon and beta, compare.
+
+    The network stays loaded, and a picture's forward pass is kept, so that each change is answered at once.
+    """
+    from caffe2lrp.cli.serve import run
+
+    run(ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize), host, port, threads)
 
 
 def rules(

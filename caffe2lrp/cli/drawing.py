@@ -10,11 +10,9 @@ from PIL import Image
 
 from caffe2lrp.errors import OptionError
 from caffe2lrp.pictures import Row, Strip, heatmap, montage, overlay, save_png, sheet
-from caffe2lrp.pictures.drawing import fit
+from caffe2lrp.pictures.drawing import enlarged
 
 PERCENTILE = 99.5  # as on the sheet, so that all pictures of an explanation have the same colours
-SMALLEST = 224
-"""Smaller pictures are enlarged to at least this many pixels, by a whole factor: pixels stay squares."""
 
 
 def draw(relevance: np.ndarray, cmap: str) -> Image.Image:
@@ -28,7 +26,7 @@ def write_pictures(path: Path, view: np.ndarray, relevance: np.ndarray, cmap: st
         "heatmap": draw(relevance, cmap),
         "overlay": overlay(view, relevance, cmap=cmap, percentile=PERCENTILE),
     }
-    return {kind: str(save_png(_enlarged(picture), f"{path}.{kind}.png")) for kind, picture in pictures.items()}
+    return {kind: str(save_png(enlarged(picture), f"{path}.{kind}.png")) for kind, picture in pictures.items()}
 
 
 def write_array(path: Path, relevance: np.ndarray) -> dict[str, str]:
@@ -49,8 +47,3 @@ def write_sheet(path: Path, rows: Sequence[Row], title: str, cmap: str) -> None:
 def write_montage(path: Path, strips: Sequence[Strip], names: Sequence[str], title: str, cmap: str) -> None:
     """Write the montage of all pictures and rules."""
     save_png(montage(strips, names, title=title, cmap=cmap, percentile=PERCENTILE), path)
-
-
-def _enlarged(picture: Image.Image) -> Image.Image:
-    longer = max(picture.size)
-    return fit(picture, longer * max(1, -(-SMALLEST // longer)))

@@ -9,10 +9,11 @@ from typing import Any
 
 from PIL import Image
 
+from caffe2lrp.classes import label, probability
 from caffe2lrp.cli.drawing import draw, write_array, write_montage, write_pictures, write_sheet
 from caffe2lrp.cli.images import Picture
 from caffe2lrp.cli.options import ExplainOptions, ModelOptions, Precision, RuleOptions
-from caffe2lrp.cli.prediction import label, prediction, prediction_rows, probability
+from caffe2lrp.cli.prediction import prediction, prediction_rows
 from caffe2lrp.cli.running import make_folder, run_pictures, values_of
 from caffe2lrp.cli.settings import read_settings, slug
 from caffe2lrp.cli.targets import Targets

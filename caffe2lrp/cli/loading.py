@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from caffe2lrp.classes import class_count
 from caffe2lrp.cli.options import DEFAULT_MODEL, ModelOptions, parse_numbers, parse_scale, parse_shape
 from caffe2lrp.cli.terminal import say
 from caffe2lrp.converters import caffe
@@ -275,14 +276,6 @@ def in_words(preprocessing: Preprocessing) -> str:
 
 
 # -- class names -----------------------------------------------------------------------------------
-
-
-def class_count(network: Network) -> int | None:
-    """Number of classes; None where the outputs are not one value for each class."""
-    if len(network.outputs) != 1:
-        return None
-    shape = network.shapes[network.outputs[0]]
-    return shape[1] if len(shape) > 1 and all(d == 1 for d in shape[2:]) else None
 
 
 def _labels(

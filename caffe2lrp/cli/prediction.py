@@ -7,19 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from caffe2lrp.cli.loading import class_count
-from caffe2lrp.cli.targets import highest
+from caffe2lrp.classes import class_count, highest, label, unit
 from caffe2lrp.ir import Network
-from caffe2lrp.layers.softmax import Softmax
 
 _SHOWN = 16
 """Outputs of at most so many values are shown whole."""
-
-
-def unit(network: Network) -> str:
-    """What the values of the first output are: ``probability`` or ``score``."""
-    layer = network.producers[network.outputs[0]]
-    return "probability" if isinstance(layer.params, Softmax) else "score"
 
 
 def prediction(network: Network, values: Mapping[str, np.ndarray], top: int) -> dict[str, Any]:
@@ -33,19 +25,6 @@ def prediction(network: Network, values: Mapping[str, np.ndarray], top: int) -> 
             {"index": i, "label": label(network, i, flat.size), name: float(flat[i])} for i in highest(flat, top)
         ]
     }
-
-
-def probability(network: Network, values: Mapping[str, np.ndarray], index: int) -> float | None:
-    """Probability of a class, None where the outputs are no probabilities of classes."""
-    if class_count(network) is None or unit(network) != "probability":
-        return None
-    return float(values[network.outputs[0]].reshape(-1)[index])
-
-
-def label(network: Network, index: int, count: int) -> str | None:
-    """Name of a class, None where names are not known or belong to another number of classes."""
-    labels = network.labels
-    return labels[index] if labels is not None and len(labels) == count else None
 
 
 def _summary(values: np.ndarray) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import caffe2lrp
+from caffe2lrp.classes import highest, label
 from caffe2lrp.cli.images import Picture
 from caffe2lrp.cli.loading import in_words
 from caffe2lrp.cli.options import ModelOptions, Precision, RuleOptions
-from caffe2lrp.cli.prediction import label
 from caffe2lrp.cli.running import run_pictures, values_of
 from caffe2lrp.cli.settings import read_settings
-from caffe2lrp.cli.targets import Targets, highest
+from caffe2lrp.cli.targets import Targets
 from caffe2lrp.composites import Composite
 from caffe2lrp.engine.session import Session
 from caffe2lrp.errors import OptionError

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from caffe2lrp.classes import highest
 from caffe2lrp.errors import OptionError
 
 _LISTED = 6
@@ -43,11 +44,6 @@ class Targets:
         for item in self._items:
             chosen += highest(outputs, int(item[3:])) if isinstance(item, str) else [item]
         return list(dict.fromkeys(chosen))
-
-
-def highest(values: np.ndarray, n: int) -> list[int]:
-    """Indices of the n highest values, highest first; of equal ones the first."""
-    return [int(i) for i in np.argsort(-values, kind="stable")[:n]]
 
 
 def _parse(text: str, count: int, labels: Sequence[str] | None) -> int | str:

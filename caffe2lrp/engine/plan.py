@@ -144,12 +144,19 @@ def _fusable(network: Network, keep: frozenset[str]) -> dict[str, Layer]:
 
 
 def forward_plan(
-    network: Network, shapes: Mapping[str, Shape], dtype: np.dtype[Any], keep: frozenset[str] | None
+    network: Network,
+    shapes: Mapping[str, Shape],
+    dtype: np.dtype[Any],
+    keep: frozenset[str] | None,
+    known: ForwardPlan | None = None,
 ) -> ForwardPlan:
-    """The forward plan of a network for shapes of all its inputs; plans are kept with the network."""
+    """The forward plan of a network for shapes of all its inputs; plans are kept with the network.
+
+    One that is `known` is taken where none is kept any more.
+    """
 
     def make() -> ForwardPlan:
-        return ForwardPlan(network.with_input_shapes(shapes), dtype, keep)
+        return known or ForwardPlan(network.with_input_shapes(shapes), dtype, keep)
 
     key = tuple(shapes[blob] for blob in network.inputs)
     plan: ForwardPlan = cached(network, ("forward", key, dtype.name, keep), make)

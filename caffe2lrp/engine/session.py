@@ -143,6 +143,8 @@ class Session:
         def make() -> RelevancePlan:
             return RelevancePlan(self._plan, settings, bounds())
 
+        # Many settings must not crowd out the plan that all of them, and the sessions to come, share.
+        forward_plan(self.network, shapes_of(self.inputs), self.x.dtype, None, self._plan)
         made: RelevancePlan = cached(self.network, ("relevance", id(self._plan), settings, key), make)
         return made
 

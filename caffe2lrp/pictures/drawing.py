@@ -14,6 +14,8 @@ from caffe2lrp.errors import OptionError
 from caffe2lrp.pictures.colormaps import DEFAULT_COLORMAP, colormap
 from caffe2lrp.pictures.maps import normalise, to_map
 
+SMALLEST = 224
+
 
 def heatmap(
     relevance: ArrayLike,
@@ -134,6 +136,12 @@ def fit(picture: Image.Image, size: int) -> Image.Image:
         return picture
     new = (max(1, round(picture.width * size / longer)), max(1, round(picture.height * size / longer)))
     return picture.resize(new, Image.Resampling.NEAREST if size > longer else Image.Resampling.BOX)
+
+
+def enlarged(picture: Image.Image) -> Image.Image:
+    """A small picture enlarged to at least `SMALLEST` pixels, by a whole factor: pixels stay squares."""
+    longer = max(picture.size)
+    return fit(picture, longer * max(1, -(-SMALLEST // longer)))
 
 
 def save_png(image: Image.Image, path: str | os.PathLike[str]) -> Path:
