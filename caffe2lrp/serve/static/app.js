@@ -44,8 +44,6 @@ function upload(file) {
 function say(text, wrong = false) {
   $("status").textContent = text;
   $("status").classList.toggle("wrong", wrong);
-  clearTimeout(say.timer);
-  if (!wrong) say.timer = setTimeout(() => { $("status").textContent = ""; }, 5000);
 }
 
 const complain = (problem) => say(problem.message, true);
@@ -66,6 +64,7 @@ async function take(file) {
     $("invitation").hidden = true;
     $("choose").textContent = "Another photo";
     $("drop").classList.add("filled");
+    $("intro").hidden = true;
     $("classes").hidden = $("shown").hidden = false;
     showClasses();
     choose(image.classes[0].index, image.classes[0].label);
@@ -139,7 +138,7 @@ class Panel {
     this.root = $("panel").content.firstElementChild.cloneNode(true);
     this.name = name;
     this.number = panelCount++;
-    this.values = from ? { ...from.values } : {};
+    this.values = from ? structuredClone(from.values) : {}; // by rule
     this.busy = this.again = false;
     this.url = null;
     const part = (selector) => this.root.querySelector(selector);
@@ -169,7 +168,6 @@ class Panel {
     return state.model.groups.flatMap((group) => group.items).find((i) => i.kind === kind && i.name === name);
   }
 
-  // What was set for one rule holds for the next that has it, too.
   showParameters() {
     const item = this.item();
     this.root.querySelector(".hint").textContent = item.text;
@@ -187,11 +185,14 @@ class Panel {
       Object.assign(range, { min: slider.min, max: slider.max, step: slider.step, name: key });
       field.name = `${key}-value`;
       range.value = place(values[key]);
-      field.value = values[key];
-      if (key === "epsilon") range.setAttribute("aria-valuetext", field.value);
+      const write = () => {
+        field.value = brief(values[key]);
+        range.setAttribute("aria-valuetext", field.value);
+      };
+      write();
       range.addEventListener("input", () => {
-        field.value = values[key] = value(Number(range.value));
-        if (key === "epsilon") range.setAttribute("aria-valuetext", field.value);
+        values[key] = value(Number(range.value));
+        write();
         this.refresh();
       });
       field.addEventListener("input", () => {
@@ -330,6 +331,7 @@ function moved() {
   for (const { picture } of state.panels) {
     picture.style.transform = `scale(${zoom.factor}) translate(${-100 * zoom.x}%, ${-100 * zoom.y}%)`;
   }
+  $("panels").classList.toggle("zoomed", zoom.factor > 1);
   $("zoom-reset").textContent = `${Number(zoom.factor.toFixed(1))}×`;
 }
 
@@ -415,7 +417,9 @@ function number(value) {
   return size !== 0 && (size < 0.001 || size >= 1e5) ? value.toExponential(2) : String(Number(value.toPrecision(4)));
 }
 
-const percent = (value) => `${(100 * value).toFixed(value < 0.1 ? 2 : 1)} %`;
+const brief = (value) => (value !== 0 && Math.abs(value) < 0.001 ? value.toExponential() : String(value));
+
+const percent = (value) => (value < 0.0001 ? "< 0.01 %" : `${(100 * value).toFixed(value < 0.1 ? 2 : 1)} %`);
 
 function firstFile(list) {
   return [...list].find((file) => file.type.startsWith("image/")) ?? list[0];
