@@ -9,7 +9,7 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
-from caffe2lrp.cli.loading import in_words, open_network
+from caffe2lrp.cli.loading import files_of, in_words, open_network
 from caffe2lrp.cli.options import DEFAULT_MODEL, ModelOptions
 from caffe2lrp.cli.terminal import say
 from caffe2lrp.errors import OptionError
@@ -52,15 +52,17 @@ def run(options: ModelOptions, host: str, port: int, threads: int | None) -> Non
 
 
 def open_gallery(options: ModelOptions) -> Gallery:
-    """The network that the options name, with the bundled digits to try if it is the bundled one."""
+    """The network that the options name; with the bundled one, there are pictures to try."""
     network = open_network(options)
     assert network.preprocessing is not None  # open_network sees to it
-    examples = []
-    if network.name == DEFAULT_MODEL:
-        folder = Path(str(files("caffe2lrp.models"))) / "digits"
-        examples = sorted(folder.glob("*.png"))
-    words = in_words(network.preprocessing)
-    return Gallery(network, model=model_arguments(options), preparation=words, examples=examples)
+    bundled = not files_of(options) and options.model in (None, DEFAULT_MODEL)
+    folder = Path(str(files("caffe2lrp.models"))) / "digits"
+    return Gallery(
+        network,
+        model=model_arguments(options),
+        preparation=in_words(network.preprocessing),
+        examples=sorted(folder.glob("*.png")) if bundled else (),
+    )
 
 
 def model_arguments(options: ModelOptions) -> list[str]:

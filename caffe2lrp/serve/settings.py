@@ -16,10 +16,10 @@ from caffe2lrp.explanation import DEFAULT_COMPOSITE, LRNRule, check_options
 from caffe2lrp.pictures import DEFAULT_COLORMAP
 from caffe2lrp.rules import RULES
 
-MAX_SAMPLES = 200
+MAX_SAMPLES = 50
 """Of baselines that average: more would keep everybody waiting."""
 
-_KINDS = {"rule": RULES, "composite": COMPOSITES}
+_KINDS: dict[str, Mapping[str, Callable[..., Any]]] = {"rule": RULES, "composite": COMPOSITES}
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,7 @@ def choices() -> dict[str, Any]:
 
 
 def _choice(kind: str, name: str, text: str) -> dict[str, Any]:
-    function: Callable[..., Any] = _KINDS[kind][name]
-    defaults = {key: p.default for key, p in inspect.signature(function).parameters.items() if p.default is not None}
+    defaults = {
+        key: p.default for key, p in inspect.signature(_KINDS[kind][name]).parameters.items() if p.default is not None
+    }
     return {"kind": kind, "name": name, "text": text, "parameters": defaults}

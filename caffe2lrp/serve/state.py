@@ -6,6 +6,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,7 +181,7 @@ class Gallery:
     def warm_up(self) -> None:
         """Explain an empty picture, so that the first one does not wait for what is prepared only once."""
         shape = (1, *self.network.input_shape[1:])
-        with self._lock:
+        with self._lock, suppress(Caffe2LrpError):  # which then the page says of a picture
             Session(self.network, np.zeros(shape, np.float32)).explain(0)
 
     def _classes(self, session: Session) -> list[dict[str, Any]]:
