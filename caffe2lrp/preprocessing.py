@@ -43,7 +43,7 @@ _UPRIGHT = {
 _quiet = threading.Lock()
 
 
-def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def read_image(source: ImageSource, max_pixels: int | None = None) -> Image.Image:
     """Read an image as upright 8-bit RGB.
 
     Parameters
@@ -53,7 +53,7 @@ def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image
         (H, W, 4), RGB or RGBA. Arrays of type uint8 and other integers are 0..255, uint16 is 0..65535, bool is black
         and white; floating-point arrays are taken as 0..1 when no value exceeds 1, else as 0..255.
     max_pixels
-        The bytes of larger images are refused before they are decoded.
+        Where fewer pixels than `MAX_PIXELS` are too many; for bytes only.
 
     Returns
     -------
@@ -468,7 +468,7 @@ def _open_path(source: str | os.PathLike[str]) -> Image.Image:
         raise ImageError(f"cannot read '{name}': {_reason(error)}") from None
 
 
-def _open(file: Any, name: str, *, empty: bool, limit: int = MAX_PIXELS) -> Image.Image:
+def _open(file: Any, name: str, *, empty: bool, limit: int | None = None) -> Image.Image:
     if empty:
         raise ImageError(f"{name} is empty; copy or download the image again")
     Image.init()
@@ -490,7 +490,8 @@ def _open(file: Any, name: str, *, empty: bool, limit: int = MAX_PIXELS) -> Imag
         return _decode(image, name, limit)
 
 
-def _decode(image: Image.Image, name: str, limit: int = MAX_PIXELS) -> Image.Image:
+def _decode(image: Image.Image, name: str, limit: int | None = None) -> Image.Image:
+    limit = MAX_PIXELS if limit is None else limit
     if image.width * image.height > limit:
         raise ImageError(
             f"{name} has {image.width} x {image.height} pixels, more than {limit:,}; make it smaller first"
