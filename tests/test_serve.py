@@ -133,7 +133,7 @@ def test_the_command_line_makes_the_same_files(
     assert program == "caffe2lrp"
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    stem = tmp_path / "caffe2lrp-out" / f"{Path(name).stem}.{facts['target']}"
+    stem = tmp_path / "caffe2lrp-out" / facts["files"]
     assert Path(f"{stem}.npy").read_bytes() == client.get(f"{base}/map.npy", params=query).content
     for kind, over in (("heatmap", "0"), ("overlay", "1")):
         drawn = client.get(f"{base}/map.png", params={**query, "overlay": over, "download": "1"})
@@ -147,6 +147,28 @@ def test_model_options_are_part_of_the_command_line(tmp_path: Path, monkeypatch:
         "--prototxt", str(tmp_path / "a b.prototxt"), "--weights", "/w", "--mean", "104,117,123",
         "--resize", "short 256",
     ]  # fmt: skip
+
+
+def test_values_of_another_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(THREE, tmp_path / "digit_3.png")
+    gallery = command.open_gallery(ModelOptions(), "conv1/5x5")
+    client = TestClient(create_app(gallery), base_url=HOST)
+    image = upload(client)
+    scores = [c["score"] for c in image["classes"]]
+    assert scores == sorted(scores, reverse=True)
+    assert all(c["probability"] is None for c in image["classes"])
+    base = f"/api/images/{image['id']}"
+    facts = client.get(f"{base}/explanation").json()
+    assert facts["score"] == scores[0]
+    result = CliRunner().invoke(app, shlex.split(facts["command"])[1:])
+    assert result.exit_code == 0, result.output
+    array = client.get(f"{base}/map.npy")
+    name = f"{facts['files']}.npy"
+    assert name in array.headers["content-disposition"]
+    assert (tmp_path / "caffe2lrp-out" / name).read_bytes() == array.content
+    with pytest.raises(OptionError, match="conv9"):
+        command.open_gallery(ModelOptions(), "conv9")
 
 
 def test_a_picture_runs_forward_once(client: TestClient, gallery: Gallery) -> None:
@@ -439,6 +461,7 @@ def test_the_page_in_a_browser(address: str, browser: Any) -> None:
     change(lambda: second.locator("[name=beta-value]").fill("0"), number=1)
     assert shown(0) == first, "the first setting stays"
     change(lambda: page.check("input[value=overlay]", force=True))
+    assert page.inner_text(".panel >> nth=0 >> pre") == command_line, "each panel has its own values"
     change(lambda: page.select_option("#cmap", "hot"))
 
     page.click("#zoom-in")

@@ -241,6 +241,12 @@ Composites = Annotated[
     ),
 ]
 LRN = Annotated[LRNRule, typer.Option(rich_help_panel=RULES, help="How relevance passes LRN layers.")]
+StartLayer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BLOB", rich_help_panel=RULES, help="Blob or layer to start at; else the scores below the softmax."
+    ),
+]
 Threads = Annotated[
     int | None, typer.Option(min=1, metavar="N", rich_help_panel=RUNNING, help="Number of threads; else all cores.")
 ]
@@ -266,12 +272,7 @@ def explain(
     ] = None,
     gamma: Annotated[float | None, typer.Option(rich_help_panel=RULES, help="Of all rules that take it.")] = None,
     lrn: LRN = LRNRule.TAYLOR,
-    layer: Annotated[
-        str | None,
-        typer.Option(
-            metavar="BLOB", rich_help_panel=RULES, help="Blob or layer to start at; else the scores below the softmax."
-        ),
-    ] = None,
+    layer: StartLayer = None,
     start: Annotated[
         Start | None,
         typer.Option(
@@ -334,6 +335,7 @@ def serve(
     channels: ChannelOrder = None,
     scale: Scale = None,
     resize: Resize = None,
+    layer: StartLayer = None,
     host: Annotated[
         str,
         typer.Option(metavar="ADDRESS", rich_help_panel=RUNNING, help="What to bind to; else only this machine."),
@@ -349,7 +351,8 @@ def serve(
     """
     from caffe2lrp.cli.serve import run
 
-    run(ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize), host, port, threads)
+    options = ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize)
+    run(options, layer, host, port, threads)
 
 
 def rules(

@@ -19,14 +19,14 @@ from caffe2lrp.serve.state import Gallery
 _CONNECTIONS = 64
 
 
-def run(options: ModelOptions, host: str, port: int, threads: int | None) -> None:
+def run(options: ModelOptions, layer: str | None, host: str, port: int, threads: int | None) -> None:
     """Open the network and answer a browser until interrupted."""
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise OptionError(f"the page needs {' and '.join(missing)}: pip install 'caffe2lrp[serve]'")
     if threads is not None:
         launch.set_threads(threads)
-    gallery = open_gallery(options)
+    gallery = open_gallery(options, layer)
     listener = _listen(host, port)
 
     import uvicorn
@@ -51,7 +51,7 @@ def run(options: ModelOptions, host: str, port: int, threads: int | None) -> Non
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def open_gallery(options: ModelOptions) -> Gallery:
+def open_gallery(options: ModelOptions, layer: str | None = None) -> Gallery:
     """The network that the options name; with the bundled one, there are pictures to try."""
     network = open_network(options)
     assert network.preprocessing is not None  # open_network sees to it
@@ -59,7 +59,8 @@ def open_gallery(options: ModelOptions) -> Gallery:
     folder = Path(str(files("caffe2lrp.models"))) / "digits"
     return Gallery(
         network,
-        model=model_arguments(options),
+        layer=layer,
+        model=[*model_arguments(options), *(["--layer", layer] if layer is not None else [])],
         preparation=in_words(network.preprocessing),
         examples=sorted(folder.glob("*.png")) if bundled else (),
     )

@@ -7,6 +7,7 @@ import math
 from importlib.resources import files
 from pathlib import PurePath
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -156,6 +157,7 @@ def _explanation(request: Request) -> Response:
             "sum": values.sum(),
             "positive": values[values > 0].sum(),
             "negative": values[values < 0].sum(),
+            "files": gallery.stem(picture, target),
             "command": command(picture.name, gallery.model, target, setting, cmap),
         }
     )
@@ -173,17 +175,16 @@ def _picture(request: Request) -> Response:
         drawn = heatmap(found.relevance, cmap, percentile=PERCENTILE)
     if query.get("download") != "1":
         return _png(drawn)
-    end = f"{target}.{'overlay' if over else 'heatmap'}.png"
-    return _png(enlarged(drawn), _attachment(picture, end))
+    kind = "overlay" if over else "heatmap"
+    return _png(enlarged(drawn), _attachment(f"{_gallery(request).stem(picture, target)}.{kind}.png"))
 
 
 def _array(request: Request) -> Response:
     picture, target, _, found = _map(request)
     buffer = io.BytesIO()
     np.save(buffer, found.relevance)
-    return Response(
-        buffer.getvalue(), media_type="application/octet-stream", headers=_attachment(picture, f"{target}.npy")
-    )
+    headers = _attachment(f"{_gallery(request).stem(picture, target)}.npy")
+    return Response(buffer.getvalue(), media_type="application/octet-stream", headers=headers)
 
 
 _DRAWING = ("target", "cmap", "overlay", "download")
@@ -236,10 +237,10 @@ def _png(picture: Image.Image, headers: dict[str, str] | None = None) -> Respons
     return Response(buffer.getvalue(), media_type="image/png", headers=headers)
 
 
-def _attachment(picture: Picture, end: str) -> dict[str, str]:
-    """A name that is safe in a header; the page gives the link the picture's own."""
-    stem = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in PurePath(picture.name).stem)
-    return {"Content-Disposition": f'attachment; filename="{stem}.{end}"'}
+def _attachment(name: str) -> dict[str, str]:
+    """A download under a name as it is safe in a header."""
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)
+    return {"Content-Disposition": f"attachment; filename=\"{safe}\"; filename*=UTF-8''{quote(name)}"}
 
 
 # -- errors -----------------------------------------------------------------------------------------

@@ -8,12 +8,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
-from caffe2lrp.classes import class_count, highest, label, probability, unit
+from caffe2lrp.classes import highest, label, probability
 from caffe2lrp.engine.session import Session
 from caffe2lrp.errors import Caffe2LrpError, ImageError, OptionError
 from caffe2lrp.explanation import start_blob
@@ -77,8 +77,10 @@ class Gallery:
     ----------
     network
         With preprocessing.
+    layer
+        Blob or layer whose values are explained; None is the scores below the softmax.
     model
-        Options of the command line that name it.
+        Options of the command line that name the network.
     preparation
         Its preprocessing in words.
     examples
@@ -86,16 +88,24 @@ class Gallery:
 
     Raises
     ------
+    OptionError
+        If there is no such layer.
     ModelError
-        If it has several outputs, so that it is not clear what a class is.
+        If there are several outputs and none is named.
     """
 
     def __init__(
-        self, network: Network, *, model: Sequence[str] = (), preparation: str = "", examples: Sequence[Path] = ()
+        self,
+        network: Network,
+        *,
+        layer: str | None = None,
+        model: Sequence[str] = (),
+        preparation: str = "",
+        examples: Sequence[Path] = (),
     ) -> None:
         self.network, self.model, self.preparation = network, list(model), preparation
         self.examples = {path.name: path for path in examples}
-        self.blob = start_blob(network)
+        self.layer, self.blob = layer, start_blob(network, layer)
         self.count = count(network.shapes[self.blob], 1)
         self.has_lrn = any(isinstance(layer.params, LRN) for layer in network.layers)
         self._pictures: OrderedDict[str, Picture] = OrderedDict()
@@ -166,7 +176,7 @@ class Gallery:
         with self._lock:
             known = picture.maps.get((target, setting))
             if known is None:
-                e = picture.session.explain(target, composite=setting.composite(), lrn=setting.lrn)
+                e = picture.session.explain(target, composite=setting.composite(), lrn=setting.lrn, layer=self.layer)
                 known = Map(e.relevance[0], float(e.score[0]), e.rule)
                 picture.maps[target, setting] = known
             picture.maps.move_to_end((target, setting))
@@ -176,13 +186,20 @@ class Gallery:
     def label(self, index: int) -> str:
         """Name of a class, ``class N`` if it has none."""
         name = label(self.network, index, self.count)
-        return f"class {index}" if name in (None, str(index)) else str(name)
+        if name not in (None, str(index)):
+            return str(name)
+        return f"class {index}" if self.layer is None else f"{self.blob} {index}"
+
+    def stem(self, picture: Picture, target: int) -> str:
+        """What the names of files begin with that ``explain`` writes."""
+        blob = "" if self.layer is None else f"{self.blob.replace('/', '_')}-"
+        return f"{PurePath(picture.name).stem}.{blob}{target}"
 
     def warm_up(self) -> None:
         """Explain an empty picture, so that the first one does not wait for what is prepared only once."""
         shape = (1, *self.network.input_shape[1:])
         with self._lock, suppress(Caffe2LrpError):  # which then the page says of a picture
-            Session(self.network, np.zeros(shape, np.float32)).explain(0)
+            Session(self.network, np.zeros(shape, np.float32)).explain(0, layer=self.layer)
 
     def _classes(self, session: Session) -> list[dict[str, Any]]:
         with session.values() as values:
@@ -190,14 +207,14 @@ class Gallery:
             outputs = {blob: values[blob].copy() for blob in self.network.outputs}
         if not scores.size:
             raise OptionError(f"'{self.blob}' cannot be explained: its layer is merged with the affine one behind it")
-        known = class_count(self.network) is not None and unit(self.network) == "probability"
+        known = self.layer is None and probability(self.network, outputs, 0) is not None
         order = outputs[self.network.outputs[0]].reshape(-1) if known else scores
         return [
             {
                 "index": i,
                 "label": self.label(i),
                 "score": float(scores[i]),
-                "probability": probability(self.network, outputs, i),
+                "probability": float(order[i]) if known else None,
             }
             for i in highest(order, SHOWN_CLASSES)
         ]

@@ -6,7 +6,6 @@ const state = {
   file: null, // the picture's bytes, to give it again if the server holds it no more
   image: null, // what the server says of the picture
   target: null,
-  label: "",
   panels: [],
   zoom: { factor: 1, x: 0, y: 0 }, // x and y: part of the picture left and above of the window
 };
@@ -67,7 +66,7 @@ async function take(file) {
     $("intro").hidden = true;
     $("classes").hidden = $("shown").hidden = false;
     showClasses();
-    choose(image.classes[0].index, image.classes[0].label);
+    choose(image.classes[0].index);
     moved();
   } catch (problem) {
     complain(problem);
@@ -87,14 +86,13 @@ function showClasses() {
     bar.firstChild.style.width = `${highest > 0 ? (100 * Math.max(value(c), 0)) / highest : 0}%`;
     const text = c.probability === null ? number(c.score) : percent(c.probability);
     button.append(make("span", { className: "name" }, c.label), make("span", { className: "value" }, text), bar);
-    button.addEventListener("click", () => choose(c.index, c.label));
+    button.addEventListener("click", () => choose(c.index));
     return button;
   }));
 }
 
-function choose(index, label) {
+function choose(index) {
   state.target = index;
-  state.label = label;
   for (const button of $("list").children) button.setAttribute("aria-pressed", button.dataset.index === String(index));
   for (const panel of state.panels) panel.refresh();
 }
@@ -115,7 +113,7 @@ function otherClass(event) {
     say(`There is no class '${text}'; give a number from 0 to ${state.model.count - 1}${labels ? " or a name" : ""}.`, true);
     return;
   }
-  choose(index, labels ? labels[index] : `class ${index}`);
+  choose(index);
 }
 
 // -- one setting and its map --------------------------------------------------------------------------
@@ -270,10 +268,9 @@ class Panel {
     const numbers = { score: facts.score, "sum of the map": facts.sum, for: facts.positive, against: facts.negative };
     part(".numbers").replaceChildren(...Object.entries(numbers).map(([name, value]) =>
       make("div", {}, make("dt", {}, name), make("dd", {}, number(value)))));
-    const stem = `${state.image.name.replace(/\.[^.]*$/, "")}.${facts.target}`;
-    link(part(".heatmap"), `${base}/map.png?${this.query({ download: 1 })}`, `${stem}.heatmap.png`);
-    link(part(".over"), `${base}/map.png?${this.query({ download: 1, overlay: 1 })}`, `${stem}.overlay.png`);
-    link(part(".array"), `${base}/map.npy?${this.query()}`, `${stem}.npy`);
+    link(part(".heatmap"), `${base}/map.png?${this.query({ download: 1 })}`, `${facts.files}.heatmap.png`);
+    link(part(".over"), `${base}/map.png?${this.query({ download: 1, overlay: 1 })}`, `${facts.files}.overlay.png`);
+    link(part(".array"), `${base}/map.npy?${this.query()}`, `${facts.files}.npy`);
     part(".command pre").textContent = facts.command;
     this.root.dataset.rule = facts.rule;
   }
