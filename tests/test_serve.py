@@ -478,6 +478,6 @@ def test_the_page_in_a_browser(address: str, browser: Any) -> None:
     ) == [], "everything has a name"  # fmt: skip
 
     page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": b"no picture"})
-    page.wait_for_selector("#status.wrong")
-    assert "x.png" in page.inner_text("#status")
+    page.wait_for_selector("#problem:not(:empty)")
+    assert "x.png" in page.inner_text("#problem")
     assert [fault for fault in faults if "400" not in fault] == []

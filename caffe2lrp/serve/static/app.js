@@ -41,8 +41,8 @@ function upload(file) {
 }
 
 function say(text, wrong = false) {
-  $("status").textContent = text;
-  $("status").classList.toggle("wrong", wrong);
+  $("problem").textContent = wrong ? text : "";
+  if (!wrong) $("status").textContent = text;
 }
 
 const complain = (problem) => say(problem.message, true);
