@@ -458,6 +458,7 @@ def test_a_session_outlives_a_change_of_threads(network: Network) -> None:
 
 def test_a_session_shares_what_does_not_depend_on_targets_and_weights_of_terms(network: Network) -> None:
     """One forward run; denominators once for all targets, and for alpha-beta with another beta."""
+    network = network.with_layers(network.layers)  # without plans of other tests
     x = images(2)
     session = caffe2lrp.Session(network, x)
     plan = session._plan
