@@ -160,7 +160,7 @@ def test_upgrade_a_known_model(run: Run) -> None:
         (["old.prototxt", "--out", "."], ["is a folder"]),
         (["old.prototxt", "--out", "no/new"], ["no/new.prototxt", "there is no folder"]),
         (["old.prototxt", "--out", "new", "--input-shape", "1,3,2,2"], ["too small"]),
-        (["old.prototxt", "--out", "new", "--input-shape", "1,3"], ["conv"]),
+        (["old.prototxt", "--out", "new", "--input-shape", "1,3"], ["pool", "has the shape (1, 4)"]),
         (["h.caffemodel.h5", "--out", "new"], ["h.caffemodel.h5", "pass the prototxt"]),
         (["h.caffemodel.h5", "h.caffemodel.h5", "--out", "new"], ["pass the prototxt"]),
         (["none.prototxt", "--out", "new"], ["none.prototxt", "cannot read"]),

@@ -164,7 +164,7 @@ def _colour(layer: Layer) -> str:
 def _kind(layer: Layer) -> str:
     """Type, and the window where there is one: ``Convolution 7x7/2`` has stride 2."""
     kernel, stride = getattr(layer.params, "kernel", None), getattr(layer.params, "stride", (1, 1))
-    if kernel is None:
+    if not kernel:
         return layer.type
     step = "" if set(stride) == {1} else f"/{_shape(stride) if len(set(stride)) > 1 else stride[0]}"
     return f"{layer.type} {_shape(kernel)}{step}"
