@@ -76,8 +76,9 @@ class Layer:
 
     @property
     def value_inputs(self) -> tuple[str, ...]:
-        """The inputs whose values matter, and not only their shape."""
-        return tuple(blob for i, blob in enumerate(self.inputs) if i not in self.params.shape_inputs)
+        """The inputs that values come from, and not only their choice or number."""
+        selectors = {position % len(self.inputs) for position in self.params.selectors}
+        return tuple(blob for i, blob in enumerate(self.inputs) if i not in selectors)
 
     def __str__(self) -> str:
         return f"layer '{self.name}' ({self.type}, {self.origin})"
@@ -344,6 +345,9 @@ def with_weights(layer: Layer, weights: Mapping[str, np.ndarray]) -> Layer:
     return replace(layer, weights=frozen)
 
 
+_MOST = 2**48  # values of a blob; no machine's addresses reach further
+
+
 def _infer_shapes(inputs: Mapping[str, Shape], layers: Sequence[Layer]) -> dict[str, Shape]:
     shapes = dict(inputs)
     for blob, shape in inputs.items():
@@ -368,6 +372,10 @@ def _infer_shapes(inputs: Mapping[str, Shape], layers: Sequence[Layer]) -> dict[
             if any(d <= 0 for d in shape):
                 raise ModelError(
                     f"{layer}: its output '{blob}' would have the shape {shape}; the input {bottoms} is too small"
+                )
+            if math.prod(shape) > _MOST:
+                raise ModelError(
+                    f"{layer}: its output '{blob}' would have the shape {shape}, which no computer can hold"
                 )
             shapes[blob] = shape
     return shapes

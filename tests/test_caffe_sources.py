@@ -104,10 +104,13 @@ def test_dummy_data_of_the_first_generation(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("param", "message"),
     [
-        ("", r"layer 'dummy' \(DummyData\): has no shape"),
-        ("num: 1 channels: 3", r"layer 'dummy' \(DummyData\): has no shape"),
-        ("shape { dim: [1, 0] }", r"layer 'dummy' \(DummyData\): has the impossible shape \(1, 0\)"),
-        ("shape { dim: [1, -3] }", r"layer 'dummy' \(DummyData\): has the impossible shape \(1, -3\)"),
+        ("", r"layer 'dummy' \(DummyData\): dummy_data_param: has no shape"),
+        ("num: 1 channels: 3", r"layer 'dummy' \(DummyData\): dummy_data_param: has no shape"),
+        ("shape { dim: [1, 0] }", r"layer 'dummy' \(DummyData\): dummy_data_param: has the impossible shape \(1, 0\)"),
+        (
+            "shape { dim: [1, -3] }",
+            r"layer 'dummy' \(DummyData\): dummy_data_param: has the impossible shape \(1, -3\)",
+        ),
     ],
 )
 def test_constants_without_a_shape(folder: Folder, param: str, message: str) -> None:
@@ -192,7 +195,7 @@ def test_an_rnn_with_shared_weights(folder: Folder) -> None:
         (RECURRENT % ("LSTM", 'bottom: "x" top: "h"', ""), r"layer 'rec' \(LSTM\): reads a sequence, .* it has 1"),
         (
             RECURRENT.replace("5", "0") % ("RNN", 'bottom: "x" bottom: "cont" top: "h"', ""),
-            r"layer 'rec' \(RNN\): num_output is missing or 0",
+            r"layer 'rec' \(RNN\): recurrent_param: num_output is missing or 0",
         ),
         (
             RECURRENT % ("RNN", 'bottom: "x" bottom: "cont" bottom: "cont" top: "h"', "expose_hidden: true"),

@@ -1,5 +1,4 @@
-"""The command line: ``caffe2lrp explain``, ``predict``, ``inspect``, ``convert``, ``diff``, ``upgrade``, ``weights``,
-``models``.
+"""The command line: ``caffe2lrp explain``, ``predict``, ``inspect``, ``convert`` and so on, a module for each command.
 
 `commands` says what a user can type, and imports nothing heavy, so that ``--help`` answers at once. The work is done in
 the modules named after the commands, which are imported when their command runs.

@@ -82,10 +82,10 @@ app.command("figures", epilog=commands.FIGURES_EXAMPLES)(commands.figures)
 app.command("rules", epilog=commands.RULES_EXAMPLES)(commands.rules)
 app.command("predict", epilog=commands.PREDICT_EXAMPLES)(commands.predict)
 app.command("inspect", epilog=commands.INSPECT_EXAMPLES)(commands.inspect)
-app.command("convert", epilog=commands.CONVERT_EXAMPLES)(commands.convert)
-app.command("diff", epilog=commands.DIFF_EXAMPLES)(commands.diff)
 app.command("upgrade", epilog=commands.UPGRADE_EXAMPLES)(commands.upgrade)
 app.command("weights", epilog=commands.WEIGHTS_EXAMPLES)(commands.weights)
+app.command("convert", epilog=commands.CONVERT_EXAMPLES)(commands.convert)
+app.command("diff", epilog=commands.DIFF_EXAMPLES)(commands.diff)
 app.add_typer(models, name="models")
 
 

@@ -23,8 +23,8 @@ from caffe2lrp.cli.options import (
 )
 
 MODEL, PREPARATION, RULES, OUTPUT, RUNNING = "Model", "Preparation of pictures", "Relevance", "Output", "Running"
-PROOF = "Proof"
 CHANGES = "Changes"
+PROOF = "Proof"
 PERTURBATION = "Perturbation"
 
 # Paragraphs are separated by empty lines; typer sets each of them as one.
@@ -175,6 +175,20 @@ Files = Annotated[
     list[Path] | None,
     typer.Argument(metavar="[FILE [FILE]]", help="Definition, weights or both, in any order.", show_default=False),
 ]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        metavar="RATIO",
+        show_default=False,
+        rich_help_panel=PROOF,
+        help="What a blob may differ by, divided by its largest value; else 1e-4, and 2e-2 with --fp16.",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, metavar="N", rich_help_panel=PROOF, help="Seed of the random inputs.")]
+ReportFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", rich_help_panel=PROOF, help="Write all numbers to a JSON file.")
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace files that are there already.")
 ]
@@ -223,20 +237,6 @@ Threads = Annotated[
     int | None, typer.Option(min=1, metavar="N", rich_help_panel=RUNNING, help="Number of threads; else all cores.")
 ]
 DType = Annotated[Precision, typer.Option(rich_help_panel=RUNNING, help="Precision of all arithmetic.")]
-Tolerance = Annotated[
-    float | None,
-    typer.Option(
-        min=0.0,
-        metavar="RATIO",
-        show_default=False,
-        rich_help_panel=PROOF,
-        help="What a blob may differ by, divided by its largest value; else 1e-4, and 2e-2 with --fp16.",
-    ),
-]
-Seed = Annotated[int, typer.Option(min=0, metavar="N", rich_help_panel=PROOF, help="Seed of the random inputs.")]
-ReportFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", rich_help_panel=PROOF, help="Write all numbers to a JSON file.")
-]
 Json = Annotated[bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print JSON in place of text.")]
 
 

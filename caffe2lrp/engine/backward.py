@@ -132,7 +132,7 @@ class RelevancePlan:
         }
 
     def _dependent_blobs(self) -> set[str]:
-        """The inputs and all blobs that depend on them; others are constant."""
+        """The inputs and all blobs whose values come from them; others are constant or only chosen by them."""
         dependent = set(self.network.inputs)
         for layer in self.network.layers:
             if any(blob in dependent for blob in layer.value_inputs):
@@ -214,6 +214,16 @@ class RelevancePlan:
             target = self.into(blob)
             self.program.add(eltwise.scaled, relevance.reshape(-1), 1.0, target.reshape(-1), label=f"pass to {blob}")
 
+    def shares(self, layer: Layer) -> np.ndarray:
+        """Relevance / value of a layer's output, stabilised: what the epsilon rule multiplies each term of it by."""
+        out = layer.outputs[0]
+        z, r = self.forward.values[out], self.relevance[out]
+        s = self.new(z.shape)
+        self.program.add(
+            ratio, r.reshape(1, -1), z.reshape(1, 1, -1), 0, 1.0, _EPSILON, SIGN, s.reshape(1, 1, -1), label=layer.name
+        )
+        return s
+
     def share_out(
         self,
         layer: Layer,
@@ -224,12 +234,7 @@ class RelevancePlan:
 
         `terms` are pairs of blob and value; `into` gives buffers for terms that are no blobs.
         """
-        out = layer.outputs[0]
-        z, r = self.forward.values[out], self.relevance[out]
-        s = self.new(z.shape)
-        self.program.add(
-            ratio, r.reshape(1, -1), z.reshape(1, 1, -1), 0, 1.0, _EPSILON, SIGN, s.reshape(1, 1, -1), label=layer.name
-        )
+        s = self.shares(layer)
         for i, (blob, value) in enumerate(terms):
             target = self.into(blob) if blob is not None else (into or {})[i]
             self.program.add(eltwise.times, value.reshape(-1), s.reshape(-1), target.reshape(-1), label=layer.name)

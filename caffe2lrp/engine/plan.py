@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from caffe2lrp.engine.registry import FORWARD
+from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer, Network
 from caffe2lrp.kernels import launch
 from caffe2lrp.layers.activation import ReLU
@@ -39,6 +40,7 @@ class ForwardPlan:
         self.internals: dict[str, Any] = {}  # what layers keep besides their blobs, for the way back
         self.lock = threading.Lock()
         self.holder: object = None  # whose inputs the values belong to
+        self._watched: list[tuple[np.ndarray, Callable[[int], str]]] = []
         self.runs = 0
         self.derived: WeakValueDictionary[Any, Derived] = WeakValueDictionary()  # shared by relevance plans
         self._fused = {} if keep is None else _fusable(network, keep)
@@ -77,6 +79,21 @@ class ForwardPlan:
         """Let a blob be the same memory as another value."""
         self.values[blob] = value.reshape(self.network.shapes[blob])
 
+    def watch(self, problem: Callable[[int], str]) -> np.ndarray:
+        """A flag for a kernel: if it becomes 1 + a place, a run ends in the error that `problem` says of the place."""
+        flag = np.zeros(1, np.int64)
+        self._watched.append((flag, problem))
+        return flag
+
+    def watch_indices(self, layer: Layer) -> np.ndarray:
+        """A flag for the input of a layer that holds indices."""
+        inputs = self.inputs(layer)
+        ((position, count),) = layer.params.indices([x.shape for x in inputs]).items()
+        values, blob = inputs[position].reshape(-1), layer.inputs[position]
+        return self.watch(
+            lambda n: f"{layer}: value {n} of '{blob}' is {values[n]:g} and no whole number from 0 to {count - 1}"
+        )
+
     def run(self, inputs: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
         """Run on arrays by input blob and return copies of blobs."""
         with self.lock:
@@ -85,11 +102,22 @@ class ForwardPlan:
             return {name: self.values[name].copy() for name in names}
 
     def compute(self, inputs: Mapping[str, np.ndarray]) -> None:
-        """Run on arrays by input blob; the caller holds the lock as long as it uses the values."""
+        """Run on arrays by input blob; the caller holds the lock as long as it uses the values.
+
+        Raises
+        ------
+        ModelError
+            If the network cannot run on these values, for example on an index that lies outside.
+        """
         for blob, array in inputs.items():
             np.copyto(self.values[blob], array)
+        for flag, _ in self._watched:
+            flag[0] = 0
         self.program.run()
         self.runs += 1
+        for flag, problem in self._watched:
+            if flag[0]:
+                raise ModelError(problem(int(flag[0]) - 1))
 
 
 class Derived:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from caffe2lrp.ir import Layer, Network
-from caffe2lrp.layers.activation import AbsVal, ReLU, Sigmoid
+from caffe2lrp.layers.activation import BNLL, AbsVal, Exp, ReLU, Sigmoid, Threshold
+from caffe2lrp.layers.argmax import ArgMax
+from caffe2lrp.layers.batch import BatchReindex, Filter
 from caffe2lrp.layers.crop import Crop
 from caffe2lrp.layers.dropout import Dropout
 from caffe2lrp.layers.eltwise import Eltwise
@@ -11,10 +13,15 @@ from caffe2lrp.layers.im2col import Im2col
 from caffe2lrp.layers.join import Concat, Slice
 from caffe2lrp.layers.lrn import LRN
 from caffe2lrp.layers.pooling import SPP, Pooling
+from caffe2lrp.layers.reduction import Reduction
 from caffe2lrp.layers.reshape import Flatten, Reshape
 from caffe2lrp.layers.softmax import Softmax
+from caffe2lrp.layers.tile import Tile
 
-_KEEPING = (Concat, Crop, Dropout, Flatten, Im2col, LRN, Pooling, Reshape, Slice, SPP)
+_MAKING = (AbsVal, BNLL, Exp, Sigmoid, Softmax, Threshold)
+_KEEPING = (
+    ArgMax, BatchReindex, Concat, Crop, Dropout, Filter, Flatten, Im2col, LRN, Pooling, Reshape, Slice, SPP, Tile
+)  # fmt: skip
 
 
 def nonnegative_blobs(network: Network) -> set[str]:
@@ -30,11 +37,17 @@ def _makes_nonnegative(layer: Layer) -> bool:
     p = layer.params
     if isinstance(p, (Pooling, SPP)):
         return p.method == "STOCHASTIC"
-    return isinstance(p, (Sigmoid, AbsVal, Softmax)) or (isinstance(p, ReLU) and p.negative_slope == 0)
+    if isinstance(p, ArgMax):
+        return not p.out_max_val
+    if isinstance(p, Reduction):
+        return p.operation in ("ASUM", "SUMSQ") and p.coefficient >= 0
+    return isinstance(p, _MAKING) or (isinstance(p, ReLU) and p.negative_slope == 0)
 
 
 def _keeps_sign(layer: Layer) -> bool:
     p = layer.params
     if isinstance(p, Eltwise):
         return all(c >= 0 for c in p.coefficients)
+    if isinstance(p, Reduction):
+        return p.coefficient >= 0
     return isinstance(p, (*_KEEPING, ReLU))

@@ -27,8 +27,8 @@ class LayerParams(ABC):
     """Caffe's name of the type."""
     input_count: ClassVar[tuple[int, int | None]] = (1, 1)
     """Least and greatest number of inputs; None is no limit."""
-    shape_inputs: ClassVar[tuple[int, ...]] = ()
-    """Inputs of which only the shape matters: no relevance goes to them."""
+    selectors: ClassVar[tuple[int, ...]] = ()
+    """Positions of inputs that only say which values are taken, or how many: no relevance or gradient goes to them."""
 
     def for_inputs(self, inputs: list[Shape]) -> Self:
         """The same parameters, with what a file leaves to the number of axes of the inputs filled in."""
@@ -40,6 +40,10 @@ class LayerParams(ABC):
         if len(inputs) < low or (high is not None and len(inputs) > high):
             wanted = str(low) if low == high else f"at least {low}" if high is None else f"{low} to {high}"
             raise ShapeError(f"needs {wanted} input blob(s) but has {len(inputs)}")
+
+    def indices(self, inputs: list[Shape]) -> dict[int, int]:
+        """Positions of inputs that hold indices, and how many different ones these may be (0, 1, ...)."""
+        return {}
 
     @abstractmethod
     def output_shapes(self, inputs: list[Shape]) -> list[Shape]:

@@ -22,7 +22,7 @@ class Crop(LayerParams):
 
     type = "Crop"
     input_count = (2, 2)
-    shape_inputs = (1,)
+    selectors = (1,)
 
     axis: int = 2
     offsets: tuple[int, ...] = ()

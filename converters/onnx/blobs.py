@@ -58,7 +58,7 @@ class NetworkBlobs:
 
 
 def random_inputs(network: Network, seed: int, n: int | None = None) -> dict[str, np.ndarray]:
-    """Seeded inputs: between black and white where preprocessing is known, else normal; float32.
+    """Seeded inputs: between black and white where preprocessing is known, indices for who reads such, else normal.
 
     Parameters
     ----------
@@ -68,13 +68,24 @@ def random_inputs(network: Network, seed: int, n: int | None = None) -> dict[str
         Seed of `numpy.random.default_rng`.
     n
         Number of images; None is the network's own.
+
+    Returns
+    -------
+    dict
+        Arrays by input blob, float32.
     """
     rng = np.random.default_rng(seed)
-    shapes = (network if n is None else network.with_batch(n)).inputs
+    network = network if n is None else network.with_batch(n)
+    shapes = network.inputs
     inputs = {blob: rng.normal(size=shape).astype(np.float32) for blob, shape in shapes.items()}
     if network.preprocessing is not None:
         low, high = network.preprocessing.bounds(network.input_shape)
         inputs[network.input] = rng.uniform(low, high, shapes[network.input]).astype(np.float32)
+    for layer in network.layers:
+        for position, count in layer.params.indices([network.shapes[blob] for blob in layer.inputs]).items():
+            blob = layer.inputs[position]
+            if blob in inputs:
+                inputs[blob] = rng.integers(0, count, shapes[blob]).astype(np.float32)
     return inputs
 
 

@@ -158,6 +158,12 @@ class GraphBuilder:
         kind = helper.np_dtype_to_tensor_dtype(dtype)
         return self.node("Cast", [tensor], None if to is None else [to], layer=layer, to=kind)
 
+    def index(self, layer: Layer, position: int) -> str:
+        """An input that holds indices, as int64; what the network is given is read as it is, not in half precision."""
+        blob = layer.inputs[position]
+        tensor = blob if blob in self.network.inputs else self.inputs(layer)[position]
+        return self.cast(tensor, np.dtype(np.int64), layer)
+
     @contextmanager
     def single_precision(self, layer: Layer) -> Iterator[None]:
         """Write a layer in float32 into a graph of another type."""
@@ -181,6 +187,13 @@ def _place(layer: Layer) -> str:
         return layer.type
     line = "" if origin.line is None else f":{origin.line}"
     return f"{origin.type or layer.type}, {Path(origin.file).name}{line}"
+
+
+def tensor_type(dtype: np.dtype[Any] | type[np.generic]) -> int:
+    """ONNX's number of a NumPy type, for Cast."""
+    from onnx import helper
+
+    return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
 
 def _unique(name: str, taken: set[str]) -> str:
