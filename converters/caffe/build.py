@@ -19,6 +19,7 @@ from caffe2lrp.converters.caffe.weights import Blob, Weights
 from caffe2lrp.errors import FileFormatError, ModelError
 from caffe2lrp.ir import Layer, Network, Origin, with_weights
 from caffe2lrp.layers import LayerParams, Shape, ShapeError
+from caffe2lrp.layers.installed import failed_plugins
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,14 @@ def _check_types(nodes: list[Node]) -> None:
     if unknown:
         lines = "\n".join(f"  {node}{_python_class(node)}{_suggestion(node, known)}" for node in unknown)
         raise ModelError(
-            f"{len(unknown)} layer(s) have types that are not known:\n{lines}\nKnown types: {', '.join(known)}"
+            f"{len(unknown)} layer(s) have types that are not known:\n{lines}\nKnown types: {', '.join(known)}\n"
+            f"A plug-in of a few lines of Python can add a type, see docs/own-layers.md{_failed_plugins()}"
         )
+
+
+def _failed_plugins() -> str:
+    """Installed plug-ins that may have had the type."""
+    return "".join(f"\nNot loaded: {failure}" for failure in failed_plugins())
 
 
 def _suggestion(node: Node, known: list[str]) -> str:

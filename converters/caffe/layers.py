@@ -30,6 +30,9 @@ class ParameterError(ValueError):
     """Parameters contradict each other or ask for what is not supported; the builder adds the place."""
 
 
+PYTHON_LAYERS: dict[tuple[str, str], str] = {}
+"""Types that layers written in Python stand for, by module and class."""
+
 _READERS: dict[str, Reader] = {}
 _WRITERS: dict[str, tuple[str, Writer]] = {}
 
@@ -113,10 +116,15 @@ def write_params(params: LayerParams) -> tuple[str, Message] | None:
         name, attributes = _PLAIN[params.type]
         if not name:
             return None
-        schema = SCHEMAS["LayerParameter"].by_name[name].type
+        schema = SCHEMAS["LayerParameter"].variant(params.type).by_name[name].type
         message = new(schema, **{source: getattr(params, attribute) for attribute, source in attributes.items()})
     _drop_defaults(message)
     return (name, message) if message.values else None
+
+
+def file_type(params: LayerParams) -> str:
+    """How files spell the type of a layer."""
+    return "Python" if params.type in PYTHON_LAYERS.values() else params.type
 
 
 def _drop_defaults(message: Message) -> None:

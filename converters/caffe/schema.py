@@ -4,6 +4,8 @@ Each message is a line with its name, followed by its fields, one a line: number
 ``*`` (repeated), ``[packed]`` and ``=default``. Types are ``int`` (signed), ``uint``, ``float``, ``double``,
 ``bool``, ``string``, ``bytes``, ``floats`` and ``doubles`` (bulk data, kept as arrays), or the name of an
 enum or of a message of the table. Number 0 marks fields of forks that are known from text files only.
+``LayerParameter of Permute`` begins fields that only layers of that type have: forks give different things the
+same number or name, and plug-ins do so, too.
 Fields without meaning for a trained network (fillers, sources, engines) are listed so that they are known
 and not reported.
 """
@@ -612,11 +614,35 @@ class Field:
 
 @dataclass(slots=True)
 class Schema:
-    """A message type: its fields by name and by number."""
+    """A message type: its fields by name and by number.
+
+    Attributes
+    ----------
+    of_type
+        Of messages that describe a layer: the schema for layers of a type that has fields of its own.
+    """
 
     name: str
     by_name: dict[str, Field] = field(default_factory=dict)
     by_number: dict[int, Field] = field(default_factory=dict)
+    of_type: dict[str, Schema] = field(default_factory=dict, repr=False)
+
+    def add(self, new: Field) -> None:
+        """Add a field; one of the same name gives way."""
+        old = self.by_name.pop(new.name, None)
+        if old is not None:
+            self.by_number.pop(old.number, None)
+        self.by_name[new.name] = new
+        if new.number:
+            self.by_number[new.number] = new
+
+    def copy(self, name: str | None = None) -> Schema:
+        """A schema with the same fields, to which others can be added."""
+        return Schema(name or self.name, dict(self.by_name), dict(self.by_number))
+
+    def variant(self, kind: str) -> Schema:
+        """The schema for layers of a type."""
+        return self.of_type.get(kind, self)
 
 
 def _parse_default(kind: str, text: str | None) -> Any:
@@ -639,13 +665,13 @@ def _parse_field(line: str) -> Field:
 def _parse_table(table: str) -> dict[str, Schema]:
     schemas: dict[str, Schema] = {}
     for line in filter(None, map(str.rstrip, table.splitlines())):
-        if not line.startswith(" "):
+        if line.startswith(" "):
+            current.add(_parse_field(line))
+        elif " of " in line:
+            name, _, kind = line.partition(" of ")
+            current = schemas[name].of_type[kind] = schemas[name].copy()
+        else:
             current = schemas[line] = Schema(line)
-            continue
-        parsed = _parse_field(line)
-        current.by_name[parsed.name] = parsed
-        if parsed.number:
-            current.by_number[parsed.number] = parsed
     return schemas
 
 
