@@ -1,0 +1,13 @@
+"""How each layer type is written as ONNX; importing this package fills the table of `registry`."""
+
+from caffe2lrp.converters.onnx.layers import (  # noqa: F401
+    activation,
+    affine,
+    convolution,
+    inner_product,
+    join,
+    lrn,
+    pooling,
+    reshape,
+    softmax,
+)
