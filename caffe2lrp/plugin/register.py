@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 from caffe2lrp.converters.caffe import layers as caffe
 from caffe2lrp.converters.caffe.message import Message
 from caffe2lrp.converters.caffe.schema import ENUMS, SCHEMAS, Field
+from caffe2lrp.converters.onnx.registry import EMITTERS, LEAST_OPSET, Emitter
 from caffe2lrp.engine.registry import FORWARD, GRADIENT, RELEVANCE
 from caffe2lrp.errors import ModelError, OptionError
 from caffe2lrp.layers import REGISTRY
@@ -115,12 +117,16 @@ def _set(table: dict[Any, Any], key: Any, value: Any) -> None:
 def _enter(name: str, cls: type[OwnLayer], number: int) -> None:
     place = fields.PLACES[cls]
     unregister_layer(name)
+    if name in REGISTRY:  # what is built in must be in the tables before it is replaced
+        importlib.import_module("caffe2lrp.engine.layers")
+        importlib.import_module("caffe2lrp.converters.onnx.layers")
     entries: list[_Entry] = [
         (REGISTRY, name, cls),
         (caffe._READERS, name, _reader(cls)),
         (FORWARD, name, _forward(cls)),
         (RELEVANCE, name, _backward(cls, "relevance")),
         (GRADIENT, name, _backward(cls, "gradient")),
+        (EMITTERS, name, _emitter(cls)),
     ]
     if place.module is None:
         entries += _message_entries(name, cls, place.param, number)
@@ -170,7 +176,7 @@ def _write_python(module: str, name: str, params: OwnLayer) -> Message:
     return fields.message_for_file("PythonParameter", values)
 
 
-# -- the engine ----------------------------------------------------------------------------------------
+# -- the engine and ONNX -----------------------------------------------------------------------------
 
 
 def _forward(cls: type[OwnLayer]) -> Callable[..., None]:
@@ -195,6 +201,12 @@ def _no_gradient(plan: RelevancePlan, layer: Layer) -> None:
     raise ModelError(f"{layer}: its plug-in has no gradient method, which the gradient baselines need")
 
 
-def _lower(method: str, plan: Any, layer: Any) -> None:
+def _emitter(cls: type[OwnLayer]) -> Emitter | None:
+    if not _has(cls, "to_onnx"):
+        return None
+    return Emitter(lambda graph, layer: _lower("to_onnx", graph, layer), LEAST_OPSET, single=False)
+
+
+def _lower(method: str, target: Any, layer: Layer) -> None:
     with blamed(f"{layer}: {method} of its plug-in"):
-        getattr(layer.params, method)(plan, layer)
+        getattr(layer.params, method)(target, layer)

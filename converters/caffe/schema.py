@@ -664,6 +664,7 @@ def _parse_field(line: str) -> Field:
 
 def _parse_table(table: str) -> dict[str, Schema]:
     schemas: dict[str, Schema] = {}
+    current = Schema("")
     for line in filter(None, map(str.rstrip, table.splitlines())):
         if line.startswith(" "):
             current.add(_parse_field(line))
