@@ -17,9 +17,11 @@ from caffe2lrp.ir import Layer, Network, with_weights
 from caffe2lrp.layers import activation, affine, batch_norm, dropout, eltwise, join, lrn, pooling, softmax
 from caffe2lrp.layers import reshape as reshaping
 from caffe2lrp.layers.base import LayerParams
+from caffe2lrp.layers.clipped import Clip
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.inner_product import InnerProduct
-from tests import naive
+from caffe2lrp.layers.regions import ROIPooling
+from tests import fork_cases, naive
 
 Shape = tuple[int, ...]
 Case = tuple[LayerParams, list[Shape]]
@@ -39,6 +41,8 @@ def random_weights(params: LayerParams, shapes: list[Shape], rng: np.random.Gene
     if isinstance(params, batch_norm.BatchNorm):
         weights["variance"] = single(rng.uniform(1, 4, weights["variance"].shape))
         weights["weight"] = np.array([2.0])
+    elif "variance" in weights:
+        weights["variance"] = single(rng.uniform(1, 4, weights["variance"].shape))
     return weights
 
 
@@ -82,6 +86,9 @@ def network_of(case: Case, *, rectify: bool = False, seed: int = 0, **options: A
     shaped: list[Spec] = [
         (f"shape{i}", reshaping.Reshape(shape), [pieces[i]], [bottoms[i]]) for i, shape in enumerate(shapes)
     ]
+    if isinstance(params, ROIPooling):  # whose regions must name images that are there
+        shaped.append(("numbers", Clip(0.0, shapes[0][0] - 0.5), [bottoms[1]], ["regions"]))
+        bottoms[1] = "regions"
     return build({"data": (1, sum(sizes))}, cut, *shaped, ("layer", params, bottoms, tops), seed=seed, **options)
 
 
@@ -283,6 +290,7 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "Slice": slices(),
     "Flatten": flattens(),
     "Reshape": reshapes(),
+    **fork_cases.CASES,
 }
 """Random cases of each layer type by Caffe's name."""
 
@@ -337,4 +345,6 @@ CHOSEN: dict[str, list[Case]] = {
     "Power": [(activation.Power(0.5, 1.0, 0.0), [(2, 3, 5)])],  # NaN for negative values
     "Concat": [(join.Concat(), [(2, 3, 4)])],  # of one blob
 }
+for _name, _cases in fork_cases.CHOSEN.items():
+    CHOSEN[_name] = [*CHOSEN.get(_name, []), *_cases]
 """Cases that a random choice could miss."""

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from caffe2lrp.ir import Layer, Network
+from tests import naive_forks
 
 Array = np.ndarray
 Weights = Mapping[str, Array]
@@ -254,20 +255,22 @@ def pooling(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     """MAX: the largest value; padding never wins. AVE: sum over the image's cells / `PoolingWindow.divisor` (Caffe).
 
     A window wholly beyond the image (only possible with stride > kernel, pad = 0) gives -FLT_MAX for MAX and
-    0/0 = NaN for AVE, as in Caffe.
+    0/0 = NaN for AVE, as in Caffe. The mask is the pixel of each maximum in row-major order, or -1.
     """
     (x,) = inputs
     size, windows = pooling_windows(params, *x.shape[2:])
     y = np.full((*x.shape[:2], *size), -float(np.finfo(np.float32).max))
+    mask = np.full(y.shape, -1.0)
     for window in windows:
         p, q = window.output
         if params.method == "MAX":
             for n, c, i, j in _winners(x, window):
                 y[n, c, p, q] = x[n, c, i, j]
+                mask[n, c, p, q] = i * x.shape[3] + j
         else:
             total = x[:, :, window.rows, window.cols].sum(axis=(2, 3))
             y[:, :, p, q] = total / window.divisor if window.divisor else np.nan
-    return [y]
+    return [y, mask] if params.mask else [y]
 
 
 # -- local response normalisation ------------------------------------------------------------------------
@@ -450,6 +453,7 @@ FORWARD: dict[str, LayerForward] = {
     "Slice": slice_,
     "Flatten": reshape,
     "Reshape": reshape,
+    **naive_forks.FORWARD,
 }
 """Forward of each layer type by Caffe's name: (params, weights, inputs) -> outputs."""
 
@@ -487,8 +491,8 @@ def inner_product_gradient(params: Any, weights: Weights, inputs: list[Array], a
 
 
 def pooling_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
-    """MAX: to the first maximum. AVE: g / divisor to each of the image's cells in the window."""
-    (x,), (g,) = inputs, arriving
+    """MAX: to the first maximum. AVE: g / divisor to each of the image's cells in the window. A mask passes nothing."""
+    (x,), g = inputs, arriving[0]
     out = np.zeros(x.shape)
     for window in pooling_windows(params, *x.shape[2:])[1]:
         p, q = window.output
@@ -598,6 +602,7 @@ GRADIENT: dict[str, LayerBackward] = {
     "Slice": join,
     "Flatten": reshape_back,
     "Reshape": reshape_back,
+    **naive_forks.GRADIENT,
 }
 """True derivative of each layer type: (params, weights, inputs, gradients of outputs) -> gradients of inputs."""
 
@@ -793,7 +798,7 @@ def pooling_relevance(
     AVE: R_i = sum over windows of (x_i / d) R / (y + epsilon sign(y)), y = sum of the window / d; with epsilon = 0 this
     is x_i / (sum of the window), and a window whose sum is 0 drops. epsilon = 1e-6 is zennit's Norm.
     """
-    (x,), (R,) = inputs, arriving
+    (x,), R = inputs, arriving[0]
     if params.method == "MAX":
         return pooling_gradient(params, weights, inputs, arriving)
     out = np.zeros(x.shape)
@@ -915,6 +920,7 @@ RELEVANCE: dict[str, LayerBackward] = {
     "Slice": join,
     "Flatten": reshape_back,
     "Reshape": reshape_back,
+    **naive_forks.RELEVANCE,
 }
 """Relevance of each layer type: (params, weights, inputs, relevance of the outputs, **options) -> of the inputs.
 

@@ -172,15 +172,19 @@ class RelevancePlan:
 
         `terms` are pairs of blob and value; `into` gives buffers for terms that are no blobs.
         """
-        out = layer.outputs[0]
-        z, r = self.forward.values[out], self.relevance[out]
+        s = self.divided(layer)
+        for i, (blob, value) in enumerate(terms):
+            target = self.into(blob) if blob is not None else (into or {})[i]
+            self.program.add(eltwise.times, value.reshape(-1), s.reshape(-1), target.reshape(-1), label=layer.name)
+
+    def divided(self, layer: Layer) -> np.ndarray:
+        """Relevance of a layer's output divided by its value, stabilised: what the epsilon rule multiplies terms by."""
+        z, r = self.forward.values[layer.outputs[0]], self.relevance[layer.outputs[0]]
         s = self.new(z.shape)
         self.program.add(
             ratio, r.reshape(1, -1), z.reshape(1, 1, -1), 0, 1.0, _EPSILON, SIGN, s.reshape(1, 1, -1), label=layer.name
         )
-        for i, (blob, value) in enumerate(terms):
-            target = self.into(blob) if blob is not None else (into or {})[i]
-            self.program.add(eltwise.times, value.reshape(-1), s.reshape(-1), target.reshape(-1), label=layer.name)
+        return s
 
     def run(self, start: np.ndarray) -> None:
         """Send relevance back from the start blob; the forward values must be there."""

@@ -3,16 +3,23 @@
 from caffe2lrp.layers import (  # noqa: F401  (importing registers the types)
     activation,
     affine,
+    axpy,
     batch_norm,
+    clipped,
     convolution,
+    detection,
     dropout,
     eltwise,
     inner_product,
     join,
     lrn,
+    normalize,
+    permute,
     pooling,
+    regions,
     reshape,
     softmax,
+    upsample,
 )
 from caffe2lrp.layers.base import REGISTRY, LayerParams, Shape, ShapeError, register
 

@@ -63,6 +63,7 @@ def build(
     except ModelError as error:
         message = str(error)
         raise ModelError(message if definition.file in message else f"{definition.file}: {message}") from None
+    _leave_out_masks(graph)
     builder = _Builder(definition, weights, inputs, graph.notes)
     layers = [node for node in graph.nodes if not node.is_source]
     for node in layers:
@@ -93,6 +94,16 @@ def _inference_graph(definition: Definition, state: State) -> Graph:
     _check_types(graph.nodes)
     _make_names_unique(graph)
     return graph
+
+
+def _leave_out_masks(graph: Graph) -> None:
+    """Masks of pooling layers that nothing reads: they are no outputs of the net."""
+    read = {value for node in graph.nodes for value in node.inputs}
+    for node in graph.nodes:
+        if node.type == "Pooling" and len(node.outputs) == 2 and node.outputs[1] not in read:
+            graph.notes.append(f"{node}: its mask '{node.outputs[1].blob}' is left out, as nothing reads it")
+            node.outputs.pop()
+            node.message.values["top"] = node.message.all("top")[:1]
 
 
 def _check_types(nodes: list[Node]) -> None:

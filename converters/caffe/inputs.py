@@ -18,8 +18,12 @@ _SAME_CHANNELS = frozenset(
         "AbsVal",
         "BatchNorm",
         "Bias",
+        "BN",
+        "Clip",
         "Dropout",
         "ELU",
+        "HardSigmoid",
+        "HardSwish",
         "LRN",
         "Pooling",
         "Power",
@@ -27,6 +31,7 @@ _SAME_CHANNELS = frozenset(
         "ReLU",
         "Scale",
         "Sigmoid",
+        "Swish",
         "TanH",
     }
 )

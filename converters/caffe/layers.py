@@ -229,7 +229,8 @@ def _read_pooling(layer: Message, note: Note) -> LayerParams:
     if whole and (stride != (1, 1) or pad != (0, 0)):
         raise ParameterError("global_pooling allows only pad 0 and stride 1")
     kernel = None if whole else _positive("kernel_size", _window(param, "kernel_size"))
-    return Pooling(cast(Literal["MAX", "AVE"], method), kernel, stride, pad, _rounds_up(param, note))
+    up, mask = _rounds_up(param, note), method == "MAX" and len(layer.all("top")) == 2
+    return Pooling(cast(Literal["MAX", "AVE"], method), kernel, stride, pad, up, mask)
 
 
 def _rounds_up(param: Message, note: Note) -> bool:

@@ -15,6 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from caffe2lrp.converters.caffe.fork_table import FORK_TABLE
+
 SCALARS = frozenset({"int", "uint", "float", "double", "bool", "string", "bytes", "floats", "doubles"})
 
 ENUMS: dict[str, dict[str, int]] = {
@@ -30,6 +32,8 @@ ENUMS: dict[str, dict[str, int]] = {
     "PoolMethod": {"MAX": 0, "AVE": 1, "STOCHASTIC": 2},
     "RoundMode": {"CEIL": 0, "FLOOR": 1},
     "ReductionOp": {"SUM": 1, "ASUM": 2, "SUMSQ": 3, "MEAN": 4},
+    "BoxCode": {"CORNER": 1, "CENTER_SIZE": 2, "CORNER_SIZE": 3},
+    "BNMode": {"LEARN": 0, "INFERENCE": 1},
     # NVCaffe's element types of raw_data.
     "RawType": {"DOUBLE": 0, "FLOAT": 1, "FLOAT16": 2, "INT": 3, "UINT": 4},
     "V1LayerType": {
@@ -676,5 +680,5 @@ def _parse_table(table: str) -> dict[str, Schema]:
     return schemas
 
 
-SCHEMAS: dict[str, Schema] = _parse_table(_TABLE)
+SCHEMAS: dict[str, Schema] = _parse_table(_TABLE + FORK_TABLE)
 """All messages by name."""

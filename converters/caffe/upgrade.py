@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from caffe2lrp.converters.caffe.forks import rename
 from caffe2lrp.converters.caffe.layers import PYTHON_LAYERS
 from caffe2lrp.converters.caffe.message import Message, Unknown, new
 from caffe2lrp.converters.caffe.schema import SCHEMAS
@@ -35,6 +36,7 @@ V1_TYPES = {
     "IMAGE_DATA": "ImageData",
     "INFOGAIN_LOSS": "InfogainLoss",
     "INNER_PRODUCT": "InnerProduct",
+    "INTERP": "Interp",
     "LRN": "LRN",
     "MEMORY_DATA": "MemoryData",
     "MULTINOMIAL_LOGISTIC_LOSS": "MultinomialLogisticLoss",
@@ -160,6 +162,7 @@ def upgrade(net: Message, file: str) -> Message:
     for layer in net.all("layer"):
         layer.spelled = layer.spelled or layer.get("type")
         _python_layer(layer)
+        rename(layer)
         _transformation(layer)
     _input_fields(net, file)
     return net

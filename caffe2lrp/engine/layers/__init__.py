@@ -3,11 +3,18 @@
 from caffe2lrp.engine.layers import (  # noqa: F401
     activation,
     affine,
+    axpy,
+    clipped,
     convolution,
+    detection,
     eltwise,
     inner_product,
     join,
     lrn,
+    normalize,
+    permute,
     pooling,
+    regions,
     softmax,
+    upsample,
 )

@@ -1,0 +1,147 @@
+"""The ends of SSD: prior boxes, and detections out of class scores and offsets to these boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from caffe2lrp.layers.base import LayerParams, Shape, ShapeError, count, register
+
+
+@register
+@dataclass(frozen=True)
+class PriorBox(LayerParams):
+    """Boxes of several sizes and shapes around each pixel of a blob: (1, 2, 4 * boxes), corners and variances.
+
+    The second input is the picture, whose size counts if `image` is not given. The values of the inputs do not count.
+
+    Attributes
+    ----------
+    min_sizes, max_sizes
+        In pixels of the picture. Caffe cuts off what is behind the decimal point (prior_box_layer.cpp).
+    aspect_ratios
+        Beside 1, which is always there.
+    flip
+        Whether the inverse of each aspect ratio is used, too.
+    clip
+        Whether boxes are cut off at the edges of the picture.
+    variance
+        One number, or one for each coordinate.
+    image
+        Height and width of the picture.
+    step
+        Distance (vertical, horizontal) of the boxes; None is the picture's size over the blob's.
+    offset
+        Of the first centre, in steps.
+    """
+
+    type = "PriorBox"
+    input_count = (1, 2)
+
+    min_sizes: tuple[float, ...]
+    max_sizes: tuple[float, ...] = ()
+    aspect_ratios: tuple[float, ...] = ()
+    flip: bool = True
+    clip: bool = False
+    variance: tuple[float, ...] = (0.1,)
+    image: tuple[int, int] | None = None
+    step: tuple[float, float] | None = None
+    offset: float = 0.5
+
+    def ratios(self) -> list[float]:
+        """All aspect ratios but 1, each once, in Caffe's order."""
+        found = [1.0]
+        for ratio in self.aspect_ratios:
+            if all(abs(ratio - other) >= 1e-6 for other in found):
+                found += [ratio, 1 / ratio] if self.flip else [ratio]
+        return found[1:]
+
+    def boxes_per_pixel(self) -> int:
+        """Boxes around each pixel."""
+        return len(self.min_sizes) * (1 + len(self.ratios())) + len(self.max_sizes)
+
+    def output_shapes(self, inputs: list[Shape]) -> list[Shape]:
+        if any(len(shape) != 4 for shape in inputs):
+            raise ShapeError(f"needs images (N, C, H, W), but its inputs have the shapes {inputs}")
+        if self.image is None and len(inputs) == 1:
+            raise ShapeError("needs the picture as second input, or its size in img_size or img_h and img_w")
+        return [(1, 2, inputs[0][2] * inputs[0][3] * self.boxes_per_pixel() * 4)]
+
+
+@register
+@dataclass(frozen=True)
+class DetectionOutput(LayerParams):
+    """Detections (1, 1, N * rows, 7): image, label, confidence, left, top, right, bottom, in parts of the picture.
+
+    How many detections there are depends on the picture, but a blob has one shape: each image has `rows` rows, and
+    those that are left over hold (image, -1, -1, -1, -1, -1, -1), which Caffe writes where it finds nothing. Without
+    them the rows are Caffe's.
+
+    Inputs are offsets (N, boxes * 4 * classes that have own ones), confidences (N, boxes * num_classes) and PriorBox's
+    output.
+
+    Attributes
+    ----------
+    num_classes
+        Classes, with the background.
+    share_location
+        Whether all classes share the offsets.
+    background
+        Label of the background, or -1.
+    nms_threshold
+        Overlap (intersection over union) beyond which the less confident of two boxes of a class goes.
+    top_k
+        Most confident boxes of each class that are looked at, -1 for all.
+    eta
+        Factor of the threshold after each box that stays, while it is above 0.5.
+    code_type
+        What the offsets are of: corners, centre and size, or corners in parts of the size.
+    variance_encoded_in_target
+        Whether offsets are in units of the box and not of its variance.
+    keep_top_k
+        Most confident detections of each image that stay, -1 for all.
+    confidence_threshold
+        Confidence that a detection exceeds, or None.
+    """
+
+    type = "DetectionOutput"
+    input_count = (3, 3)
+
+    num_classes: int
+    share_location: bool = True
+    background: int = 0
+    nms_threshold: float = 0.3
+    top_k: int = -1
+    eta: float = 1.0
+    code_type: Literal["CORNER", "CENTER_SIZE", "CORNER_SIZE"] = "CORNER"
+    variance_encoded_in_target: bool = False
+    keep_top_k: int = -1
+    confidence_threshold: float | None = None
+
+    def boxes(self, inputs: list[Shape]) -> int:
+        """Number of prior boxes."""
+        return inputs[2][2] // 4
+
+    def candidates(self, inputs: list[Shape]) -> int:
+        """Boxes of a class that are looked at, at most."""
+        boxes = self.boxes(inputs)
+        return boxes if self.top_k < 0 else min(self.top_k, boxes)
+
+    def rows(self, inputs: list[Shape]) -> int:
+        """Rows of the output for each image."""
+        classes = self.num_classes - (0 <= self.background < self.num_classes)
+        most = classes * self.candidates(inputs)
+        return most if self.keep_top_k < 0 else min(self.keep_top_k, most)
+
+    def output_shapes(self, inputs: list[Shape]) -> list[Shape]:
+        offsets, confidences, priors = inputs
+        if len(priors) != 3 or priors[1] != 2 or priors[2] % 4:
+            raise ShapeError(f"its third input {priors} is no output of a PriorBox layer")
+        boxes = self.boxes(inputs)
+        own = 1 if self.share_location else self.num_classes
+        for name, shape, each in (("offsets", offsets, 4 * own), ("confidences", confidences, self.num_classes)):
+            if not shape or count(shape, 1) != boxes * each:
+                raise ShapeError(f"its {name} have the shape {shape}, but {boxes} boxes need {each} each")
+        if offsets[0] != confidences[0]:
+            raise ShapeError(f"offsets {offsets} and confidences {confidences} are of different numbers of images")
+        return [(1, 1, offsets[0] * self.rows(inputs), 7)]

@@ -1,0 +1,127 @@
+"""Boxes of SSD: priors, decoding, and the suppression of boxes that overlap. Plain NumPy, as the work is small.
+
+A box is (left, top, right, bottom) in parts of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def prior_boxes(
+    grid: tuple[int, int],
+    image: tuple[int, int],
+    step: tuple[float, float],
+    offset: float,
+    sizes: Sequence[tuple[float, float]],
+) -> np.ndarray:
+    """Boxes (rows, columns, sizes, 4) around the centres of a grid, in double precision.
+
+    Parameters
+    ----------
+    grid
+        Rows and columns.
+    image, step
+        Size of the picture and distance of the centres, (vertical, horizontal), in pixels.
+    offset
+        Of the first centre, in steps.
+    sizes
+        Width and height of the boxes around each centre, in pixels.
+
+    Centres and sizes are rounded to single precision, as in Caffe (prior_box_layer.cpp).
+    """
+    single = np.float32
+    y, x = ((np.arange(n, dtype=single) + single(offset)) * single(s) for n, s in zip(grid, step, strict=True))
+    centres = np.stack(np.broadcast_arrays(x[None, :, None], y[:, None, None]), axis=-1).astype(np.float64)
+    half = np.array(sizes, single).astype(np.float64) / 2
+    return np.concatenate([centres - half, centres + half], axis=-1) / np.array([image[1], image[0]] * 2, np.float64)
+
+
+def decode(offsets: np.ndarray, priors: np.ndarray, variances: np.ndarray, code: str) -> np.ndarray:
+    """Boxes (N, boxes, classes, 4) out of offsets of the same shape to priors (boxes, 4)."""
+    low, high = priors[:, None, :2], priors[:, None, 2:]
+    moved, size = offsets * variances[:, None], high - low
+    if code == "CORNER":
+        return priors[:, None] + moved
+    if code == "CORNER_SIZE":
+        return priors[:, None] + moved * np.concatenate([size, size], axis=-1)
+    centre = moved[..., :2] * size + (low + high) / 2
+    half = np.exp(moved[..., 2:]) * size / 2
+    return np.concatenate([centre - half, centre + half], axis=-1)
+
+
+def overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of a box with others (K, 4); 0 where they do not meet."""
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    common = sides[:, 0] * sides[:, 1]
+    meet = (sides > 0).all(axis=1)
+    union = _area(box[None]) + _area(others) - common
+    return np.divide(common, union, out=np.zeros_like(common), where=meet)
+
+
+def _area(boxes: np.ndarray) -> np.ndarray:
+    """Areas; a box that ends before it begins has none."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    area: np.ndarray = np.where((sides < 0).any(axis=1), 0, sides[:, 0] * sides[:, 1])
+    return area.astype(boxes.dtype)
+
+
+def suppress(boxes: np.ndarray, threshold: float, eta: float) -> list[int]:
+    """Which of the boxes (K, 4), in falling order of confidence, stay: those that overlap none before too much."""
+    kept: list[int] = []
+    for i, box in enumerate(boxes):
+        if kept and overlaps(box, boxes[kept]).max() > threshold:
+            continue
+        kept.append(i)
+        if eta < 1 and threshold > 0.5:
+            threshold *= eta
+    return kept
+
+
+def detections(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    *,
+    background: int,
+    confidence: float,
+    top_k: int,
+    threshold: float,
+    eta: float,
+    keep: int,
+    out: np.ndarray,
+) -> None:
+    """Detections of one image into rows (label, confidence, box) of `out`, by label; what is left over is -1.
+
+    Parameters
+    ----------
+    boxes
+        (boxes, classes or 1, 4).
+    scores
+        (boxes, classes).
+    background
+        Class that is passed over.
+    confidence
+        What scores must exceed.
+    top_k
+        Most confident boxes of each class that are looked at.
+    threshold, eta
+        Of `suppress`.
+    keep
+        Most confident detections that stay.
+    """
+    out[:] = -1
+    found: list[tuple[int, int]] = []  # (label, box)
+    for label in range(scores.shape[1]):
+        if label == background:
+            continue
+        order = np.argsort(-scores[:, label], kind="stable")
+        order = order[scores[order, label] > confidence][:top_k]
+        own = boxes[:, label if boxes.shape[1] > 1 else 0]
+        found += [(label, int(order[k])) for k in suppress(own[order], threshold, eta)]
+    if len(found) > keep:
+        values = np.array([scores[box, label] for label, box in found])
+        found = [found[k] for k in np.sort(np.argsort(-values, kind="stable")[:keep])]
+    for row, (label, box) in zip(out, found, strict=False):
+        row[0], row[1], row[2:] = label, scores[box, label], boxes[box, label if boxes.shape[1] > 1 else 0]
