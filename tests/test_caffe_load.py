@@ -391,7 +391,7 @@ def test_shared_weights_are_one_array(folder: Folder) -> None:
 
 def test_unknown_types_are_all_named(folder: Folder) -> None:
     text = INPUT + (
-        'layer { name: "p" type: "Permute" bottom: "data" top: "p" }\n'
+        'layer { name: "p" type: "Perceive" bottom: "data" top: "p" }\n'
         'layer { name: "q" type: "Python" bottom: "p" top: "q" python_param { module: "m" layer: "L" } }\n'
         'layers_are: "fine"\n'
     )
@@ -399,9 +399,10 @@ def test_unknown_types_are_all_named(folder: Folder) -> None:
         folder.define(text)
     for part in (
         "2 layer(s)",
-        "net.prototxt:2: layer 'p' (Permute)",
+        "net.prototxt:2: layer 'p' (Perceive)",
         "net.prototxt:3: layer 'q' (Python) [m.L]",
         "Slice",
+        "docs/own-layers.md",
     ):
         assert part in str(caught.value)
 

@@ -1,7 +1,8 @@
 """Messages of forks of Caffe, a part of the table of `schema`.
 
 Numbers are those of the forks that brought a type: SSD (weiliu89), DeepLab, PSPNet, ShuffleNet, Fast R-CNN, BVLC
-itself for Clip and Swish, which it got last. A fork that numbered otherwise can be read from its prototxt.
+itself for Clip and Swish, which it got last. A fork that numbered otherwise can be read from its prototxt. SegNet
+gave `bn_mode` a number that others gave to something else; the one here is for files that caffe2lrp writes.
 """
 
 FORK_TABLE = """
@@ -101,7 +102,7 @@ HardSigmoidParameter
   2 beta float =0.5
 
 LayerParameter of HardSigmoid
-  0 hardsigmoid_param HardSigmoidParameter
+  163 hardsigmoid_param HardSigmoidParameter
   0 hard_sigmoid_param HardSigmoidParameter
 
 UpsampleParameter
@@ -147,12 +148,11 @@ BNParameter
   6 engine Engine =DEFAULT
   0 scale_filler FillerParameter
   0 shift_filler FillerParameter
-  0 bn_mode BNMode
+  1003 bn_mode BNMode
   0 var_eps float =0.000000001
   0 decay float
   0 moving_average bool
   0 axis int =1
-  0 icnet bool =false
 
 LayerParameter of BN
   137 bn_param BNParameter

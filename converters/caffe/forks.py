@@ -94,7 +94,7 @@ def _read_hard_sigmoid(layer: Message, note: Note) -> LayerParams:
     return HardSigmoid(single(1 / 6), 0.5)
 
 
-@writes("HardSigmoid", "hard_sigmoid_param")
+@writes("HardSigmoid", "hardsigmoid_param")
 def _write_hard_sigmoid(params: HardSigmoid) -> Message:
     return new("HardSigmoidParameter", alpha=params.alpha, beta=params.beta)
 
@@ -122,7 +122,7 @@ def _read_bn(layer: Message, note: Note) -> LayerParams:
                 "bn_mode LEARN normalises by the statistics of each batch; make weights for bn_mode: INFERENCE with "
                 "SegNet's compute_bn_statistics.py"
             )
-        return BN(statistics=False)
+        return BN(False, param.get("eps"))
     if param.get("axis") != 1:
         raise ParameterError(f"normalises along axis {param.get('axis')}; only axis 1 is supported")
     older = any(param.has(name) for name in ("scale_filler", "shift_filler", "var_eps", "decay", "moving_average"))

@@ -36,7 +36,6 @@ V1_TYPES = {
     "IMAGE_DATA": "ImageData",
     "INFOGAIN_LOSS": "InfogainLoss",
     "INNER_PRODUCT": "InnerProduct",
-    "INTERP": "Interp",
     "LRN": "LRN",
     "MEMORY_DATA": "MemoryData",
     "MULTINOMIAL_LOGISTIC_LOSS": "MultinomialLogisticLoss",
@@ -55,6 +54,8 @@ V1_TYPES = {
     "THRESHOLD": "Threshold",
     "WINDOW_DATA": "WindowData",
 }
+
+V1_TYPES_OF_FORKS = {"INTERP": "Interp"}  # DeepLab
 
 V0_TYPES = {
     "accuracy": "ACCURACY",
@@ -230,7 +231,7 @@ def _v0_layer(connection: Message, file: str) -> Message:
 
 def _v1_layer(old: Message, file: str) -> Message:
     kind = old.get("type") if old.has("type") else ""
-    new_kind = V1_TYPES.get(kind, kind)
+    new_kind = V1_TYPES.get(kind) or V1_TYPES_OF_FORKS.get(kind, kind)
     schema = SCHEMAS["LayerParameter"].variant(new_kind)
     layer = Message(schema, old.line, unknown=old.unknown, spelled=old.spelled or kind)
     layer.set("type", new_kind)
