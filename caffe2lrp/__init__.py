@@ -21,6 +21,7 @@ _HOMES = {
     "OwnLayer": "caffe2lrp.plugin",
     "Preprocessing": "caffe2lrp.preprocessing",
     "explain": "caffe2lrp.explanation",
+    "export_onnx": "caffe2lrp.converters.onnx",
     "load": "caffe2lrp.converters.caffe",
     "register_layer": "caffe2lrp.plugin",
 }
@@ -33,6 +34,7 @@ __all__ = [
     "OwnLayer",
     "Preprocessing",
     "explain",
+    "export_onnx",
     "load",
     "register_layer",
 ]
@@ -40,6 +42,7 @@ __all__ = [
 if TYPE_CHECKING:
     from caffe2lrp.composites import Composite
     from caffe2lrp.converters.caffe import load
+    from caffe2lrp.converters.onnx import export_onnx
     from caffe2lrp.errors import Caffe2LrpError
     from caffe2lrp.explanation import Explanation, explain
     from caffe2lrp.ir import Network

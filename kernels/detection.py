@@ -1,42 +1,11 @@
-"""Boxes of SSD: priors, decoding, and the suppression of boxes that overlap. Plain NumPy, as the work is small.
+"""Boxes of SSD: decoding, and the suppression of boxes that overlap. Plain NumPy, as the work is small.
 
 A box is (left, top, right, bottom) in parts of the picture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-
-
-def prior_boxes(
-    grid: tuple[int, int],
-    image: tuple[int, int],
-    step: tuple[float, float],
-    offset: float,
-    sizes: Sequence[tuple[float, float]],
-) -> np.ndarray:
-    """Boxes (rows, columns, sizes, 4) around the centres of a grid, in double precision.
-
-    Parameters
-    ----------
-    grid
-        Rows and columns.
-    image, step
-        Size of the picture and distance of the centres, (vertical, horizontal), in pixels.
-    offset
-        Of the first centre, in steps.
-    sizes
-        Width and height of the boxes around each centre, in pixels.
-
-    Centres and sizes are rounded to single precision, as in Caffe (prior_box_layer.cpp).
-    """
-    single = np.float32
-    y, x = ((np.arange(n, dtype=single) + single(offset)) * single(s) for n, s in zip(grid, step, strict=True))
-    centres = np.stack(np.broadcast_arrays(x[None, :, None], y[:, None, None]), axis=-1).astype(np.float64)
-    half = np.array(sizes, single).astype(np.float64) / 2
-    return np.concatenate([centres - half, centres + half], axis=-1) / np.array([image[1], image[0]] * 2, np.float64)
 
 
 def decode(offsets: np.ndarray, priors: np.ndarray, variances: np.ndarray, code: str) -> np.ndarray:

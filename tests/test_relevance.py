@@ -539,6 +539,11 @@ def test_folding_leaves_what_others_read() -> None:
     check(network, random_input(network), rule=RULE_CASES[0])
 
 
+def test_folding_leaves_what_has_its_channels_elsewhere() -> None:
+    network = chain((2, 3, 7), InnerProduct(3, axis=2), affine.Scale(bias=True))
+    assert fold_affine_layers(network).layers == network.layers
+
+
 def test_fan_out_to_one_layer_twice() -> None:
     network = build(
         {"data": (2, 3, 4, 4)},

@@ -78,6 +78,8 @@ def options(
 app.command("explain", epilog=commands.EXPLAIN_EXAMPLES)(commands.explain)
 app.command("predict", epilog=commands.PREDICT_EXAMPLES)(commands.predict)
 app.command("inspect", epilog=commands.INSPECT_EXAMPLES)(commands.inspect)
+app.command("convert", epilog=commands.CONVERT_EXAMPLES)(commands.convert)
+app.command("diff", epilog=commands.DIFF_EXAMPLES)(commands.diff)
 app.add_typer(models, name="models")
 
 

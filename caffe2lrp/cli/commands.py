@@ -7,9 +7,20 @@ from typing import Annotated
 
 import typer
 
-from caffe2lrp.cli.options import Channels, ExplainOptions, LRNRule, ModelOptions, Precision, RuleOptions, Start
+from caffe2lrp.cli.options import (
+    Channels,
+    ComparisonOptions,
+    ConvertOptions,
+    ExplainOptions,
+    LRNRule,
+    ModelOptions,
+    Precision,
+    RuleOptions,
+    Start,
+)
 
 MODEL, PREPARATION, RULES, OUTPUT, RUNNING = "Model", "Preparation of pictures", "Relevance", "Output", "Running"
+PROOF = "Proof"
 
 # Paragraphs are separated by empty lines; typer sets each of them as one.
 EXPLAIN_EXAMPLES = """Examples:
@@ -38,6 +49,22 @@ caffe2lrp inspect deploy.prototxt
 caffe2lrp inspect deploy.prototxt net.caffemodel --batch 1
 
 caffe2lrp inspect --model bvlc_googlenet --json | jq '.totals'
+"""
+CONVERT_EXAMPLES = """Examples:
+
+caffe2lrp convert deploy.prototxt net.caffemodel -o net.onnx
+
+caffe2lrp convert --model bvlc_googlenet -o googlenet.onnx --with-preprocessing --image cat.jpg
+
+caffe2lrp convert deploy.prototxt net.caffemodel -o net.onnx --simplify --batch 1 --report proof.json
+"""
+DIFF_EXAMPLES = """Examples:
+
+caffe2lrp diff deploy.prototxt,net.caffemodel net.onnx
+
+caffe2lrp diff deploy.prototxt,net.caffemodel caffe-blobs/
+
+caffe2lrp diff net.onnx caffe-blobs/ --slash __ --json
 """
 
 Images = Annotated[
@@ -104,6 +131,24 @@ Threads = Annotated[
     int | None, typer.Option(min=1, metavar="N", rich_help_panel=RUNNING, help="Number of threads; else all cores.")
 ]
 DType = Annotated[Precision, typer.Option(rich_help_panel=RUNNING, help="Precision of all arithmetic.")]
+Files = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[FILE [FILE]]", help="Definition, weights or both, in any order.", show_default=False),
+]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        metavar="RATIO",
+        show_default=False,
+        rich_help_panel=PROOF,
+        help="What a blob may differ by, divided by its largest value; else 1e-4, and 2e-2 with --fp16.",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, metavar="N", rich_help_panel=PROOF, help="Seed of the random inputs.")]
+ReportFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", rich_help_panel=PROOF, help="Write all numbers to a JSON file.")
+]
 Json = Annotated[bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print JSON in place of text.")]
 
 
@@ -234,10 +279,7 @@ def predict(
 
 
 def inspect(
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[FILE [FILE]]", help="Definition, weights or both, in any order.", show_default=False),
-    ] = None,
+    files: Files = None,
     model: Model = None,
     prototxt: Prototxt = None,
     weights: Weights = None,
@@ -253,3 +295,102 @@ def inspect(
 
     options = ModelOptions(model, prototxt, weights, input_shape=input_shape, plugins=plugin or ())
     run(files or (), options, batch, as_json=as_json)
+
+
+def convert(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="The ONNX file.")],
+    files: Files = None,
+    model: Model = None,
+    prototxt: Prototxt = None,
+    weights: Weights = None,
+    labels: Labels = None,
+    input_shape: InputShape = None,
+    plugin: Plugins = None,
+    mean: Mean = None,
+    channels: ChannelOrder = None,
+    scale: Scale = None,
+    resize: Resize = None,
+    opset: Annotated[
+        int | None,
+        typer.Option(metavar="N", show_default=False, rich_help_panel=OUTPUT, help="ONNX opset, from 13 on; else 20."),
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, metavar="N", rich_help_panel=OUTPUT, help="A fixed batch size; else any.")
+    ] = None,
+    with_preprocessing: Annotated[
+        bool,
+        typer.Option(
+            "--with-preprocessing",
+            rich_help_panel=OUTPUT,
+            help="Begin with RGB images, uint8, (N, H, W, 3), of the input's size: channel order, mean and scale are "
+            "done by the model.",
+        ),
+    ] = False,
+    simplify: Annotated[
+        bool,
+        typer.Option(
+            "--simplify",
+            rich_help_panel=OUTPUT,
+            help="Merge BatchNorm, Scale and Bias into linear layers, and leave out what does nothing.",
+        ),
+    ] = False,
+    fp16: Annotated[
+        bool, typer.Option("--fp16", rich_help_panel=OUTPUT, help="Half precision; inputs and outputs stay float32.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option(rich_help_panel=PROOF, help="Compare all blobs with onnxruntime's, on the same inputs.")
+    ] = True,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="IMAGE",
+            rich_help_panel=PROOF,
+            help="Picture, folder or pattern to compare with, beside random inputs. May be repeated.",
+        ),
+    ] = None,
+    tolerance: Tolerance = None,
+    seed: Seed = 0,
+    report: ReportFile = None,
+    as_json: Json = False,
+    threads: Threads = None,
+) -> None:
+    """Convert a net to ONNX, and prove that the result computes the same.
+
+    The file is valid by onnx's full check, and every blob has the size that Caffe gives it. Then onnxruntime and this
+    program run the same inputs, and all blobs are compared; if one departs, its layer is named and the exit code is 2.
+    """
+    from caffe2lrp.cli.convert import run
+
+    run(
+        files or (),
+        ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize, plugin or ()),
+        ConvertOptions(out, opset, batch, with_preprocessing, simplify, fp16, verify, image or ()),
+        ComparisonOptions(tolerance, seed, report, as_json),
+        threads,
+    )
+
+
+def diff(
+    first: Annotated[
+        str, typer.Argument(metavar="A", help="Caffe files, joined by a comma, an ONNX file or a folder.")
+    ],
+    second: Annotated[str, typer.Argument(metavar="B", help="The same; A is the measure.")],
+    slash: Annotated[
+        str, typer.Option(metavar="TEXT", rich_help_panel=PROOF, help="What '/' of blob names is in names of files.")
+    ] = "_",
+    input_shape: InputShape = None,
+    tolerance: Tolerance = None,
+    seed: Seed = 0,
+    report: ReportFile = None,
+    as_json: Json = False,
+    threads: Threads = None,
+) -> None:
+    """Compare blob by blob any two of Caffe files, an ONNX file and a folder of stored blobs.
+
+    A folder holds one .npy file for each blob, also the input blob (data.npy), for example as an old Caffe made them:
+    for name, blob in net.blobs.items(): np.save(name.replace('/', '_'), blob.data). With a folder its input is run,
+    else random ones. If a blob departs, its layer is named and the exit code is 2.
+    """
+    from caffe2lrp.cli.diff import run
+
+    run(first, second, slash, input_shape, ComparisonOptions(tolerance, seed, report, as_json), threads)

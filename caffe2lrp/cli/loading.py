@@ -31,8 +31,10 @@ SETTINGS = ("channels", "mean", "scale", "resize")
 """What of the preprocessing can be set; the options have the same names."""
 
 
-def open_network(options: ModelOptions) -> Network:
+def open_network(options: ModelOptions, *, pictures: bool = True) -> Network:
     """The network that the options name, described with preprocessing and, where they are at hand, class names.
+
+    Without `pictures`, preprocessing that is neither known nor given stays unknown in place of being assumed.
 
     Raises
     ------
@@ -52,10 +54,12 @@ def open_network(options: ModelOptions) -> Network:
     else:
         network = with_shape(zoo.load(options.model or DEFAULT_MODEL), options)
         entry = None
-    if len(network.inputs) > 1:
+    if pictures and len(network.inputs) > 1:
         raise ModelError(f"{network.name} has the inputs {', '.join(network.inputs)}; nets with one input can be run")
-    preprocessing = _preprocessing(options, network, entry)
-    return network.describe(preprocessing=preprocessing, labels=_labels(options, network, entry, files))
+    known = network.preprocessing is not None or (entry is not None and entry.preprocessing is not None)
+    if pictures or known or _asked(options):
+        network.describe(preprocessing=_preprocessing(options, network, entry))
+    return network.describe(labels=_labels(options, network, entry, files))
 
 
 def open_definition(options: ModelOptions, files: Sequence[Path] = ()) -> Network:
@@ -66,12 +70,7 @@ def open_definition(options: ModelOptions, files: Sequence[Path] = ()) -> Networ
     OptionError, FileFormatError, ModelError, DownloadError
         As for `open_network`.
     """
-    if files and files_of(options):
-        raise OptionError("give the files as arguments or with --prototxt and --weights, not both")
-    if files and options.model is not None:
-        raise OptionError("give files or --model, not both")
-    if len(files) > 2:
-        raise OptionError(f"a net has at most two files, a definition and weights, but {len(files)} were given")
+    check_files(options, files)
     check_sources(options)
     load_plugins(options)
     files = files or files_of(options)
@@ -81,6 +80,16 @@ def open_definition(options: ModelOptions, files: Sequence[Path] = ()) -> Networ
     if files:
         return caffe.load_definition(files[0], input_shape=shape)
     return with_shape(_known_definition(options.model or DEFAULT_MODEL), options)
+
+
+def check_files(options: ModelOptions, files: Sequence[Path]) -> None:
+    """Refuse files as arguments together with options that name a network, or too many of them."""
+    if files and files_of(options):
+        raise OptionError("give the files as arguments or with --prototxt and --weights, not both")
+    if files and options.model is not None:
+        raise OptionError("give files or --model, not both")
+    if len(files) > 2:
+        raise OptionError(f"a net has at most two files, a definition and weights, but {len(files)} were given")
 
 
 def check_sources(options: ModelOptions) -> None:
@@ -100,6 +109,15 @@ def load_plugins(options: ModelOptions) -> None:
 def files_of(options: ModelOptions) -> list[Path]:
     """The files that were given; the reader tells them apart by their content."""
     return [path for path in (options.prototxt, options.weights) if path is not None]
+
+
+def source_files(options: ModelOptions) -> list[Path]:
+    """The files that `open_network` has read."""
+    files = files_of(options)
+    if files:
+        return files
+    paths = fetch.cached(options.model or DEFAULT_MODEL)
+    return [path for path in (paths.prototxt, paths.weights) if path is not None]
 
 
 def with_shape(network: Network, options: ModelOptions) -> Network:

@@ -82,6 +82,30 @@ class ExplainOptions:
     json: bool = False
 
 
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What is written, and how it is proved."""
+
+    out: Path
+    opset: int | None = None  # None is the default
+    batch: int | None = None
+    with_preprocessing: bool = False
+    simplify: bool = False
+    fp16: bool = False
+    verify: bool = True
+    images: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class ComparisonOptions:
+    """How blobs are compared, and what is told of it."""
+
+    tolerance: float | None = None  # None is the default
+    seed: int = 0
+    report: Path | None = None
+    json: bool = False
+
+
 def parse_shape(text: str | None) -> tuple[int, ...] | None:
     """A shape such as ``1,3,227,227``.
 

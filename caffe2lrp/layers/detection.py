@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 from caffe2lrp.layers.base import LayerParams, Shape, ShapeError, count, register
 
@@ -59,6 +62,32 @@ class PriorBox(LayerParams):
     def boxes_per_pixel(self) -> int:
         """Boxes around each pixel."""
         return len(self.min_sizes) * (1 + len(self.ratios())) + len(self.max_sizes)
+
+    def sizes(self) -> list[tuple[float, float]]:
+        """Width and height of the boxes around each pixel, in Caffe's order."""
+        sizes = []
+        for i, size in enumerate(map(int, self.min_sizes)):
+            middle = float(size)
+            sizes.append((middle, middle))
+            if self.max_sizes:
+                middle = math.sqrt(size * int(self.max_sizes[i]))
+                sizes.append((middle, middle))
+            sizes += [(middle * math.sqrt(ratio), middle / math.sqrt(ratio)) for ratio in self.ratios()]
+        return sizes
+
+    def values(self, inputs: list[Shape]) -> np.ndarray:
+        """The output, (1, 2, 4 * boxes), in double precision; centres and sizes are rounded as in Caffe."""
+        single = np.float32
+        grid, image = inputs[0][2:], self.image or inputs[1][2:]
+        step = self.step or (single(image[0]) / single(grid[0]), single(image[1]) / single(grid[1]))
+        y, x = ((np.arange(n, dtype=single) + single(self.offset)) * single(s) for n, s in zip(grid, step, strict=True))
+        centres = np.stack(np.broadcast_arrays(x[None, :, None], y[:, None, None]), axis=-1).astype(np.float64)
+        half = np.array(self.sizes(), single).astype(np.float64) / 2
+        boxes = np.concatenate([centres - half, centres + half], axis=-1) / np.array([image[1], image[0]] * 2, float)
+        if self.clip:
+            boxes = boxes.clip(0, 1)
+        variances = np.broadcast_to(np.array(self.variance), (boxes.size // 4, 4))
+        return np.stack([boxes.reshape(-1), variances.reshape(-1)])[None]
 
     def output_shapes(self, inputs: list[Shape]) -> list[Shape]:
         if any(len(shape) != 4 for shape in inputs):

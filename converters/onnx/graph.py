@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer, Network
 from caffe2lrp.layers.base import Shape
 
@@ -76,7 +79,11 @@ class GraphBuilder:
         """
         values = array if isinstance(array, np.ndarray) else np.array(array, np.int64)
         dtype = self.dtype if values.dtype.kind == "f" else values.dtype if values.dtype.kind == "b" else np.int64
-        return self.raw_constant(values.astype(dtype, copy=False), name)
+        with np.errstate(over="ignore"):
+            brought = values.astype(dtype, copy=False)
+        if brought.dtype == np.float16 and np.isinf(brought).any() and not np.isinf(values).any():
+            raise ModelError(f"'{name}' has values up to {np.abs(values).max():g}, which half precision cannot hold")
+        return self.raw_constant(brought, name)
 
     def raw_constant(self, array: np.ndarray, name: str) -> str:
         """Add an initializer of exactly the type of `array` and return its name."""
@@ -125,23 +132,57 @@ class GraphBuilder:
         """
         from onnx import helper
 
-        owner = layer if isinstance(layer, str) else layer.name
-        last = outputs is not None and not isinstance(layer, str) and list(outputs) == self.outputs(layer)
+        owner, last, place = (
+            (layer, False, None)
+            if isinstance(layer, str)
+            else (layer.name, outputs is not None and list(outputs) == self.outputs(layer), _place(layer))
+        )
         written = [self.tensor(f"{owner}/{op_type}")] if outputs is None else list(outputs)
         name = _unique(owner if last else f"{owner}/{op_type}", self._node_names)
         given = {key: value for key, value in attributes.items() if value is not None}
-        self.nodes.append(helper.make_node(op_type, list(inputs), written, name=name, **given))
+        self.nodes.append(helper.make_node(op_type, list(inputs), written, name, place, **given))
         return written[0]
 
     def tensor(self, name: str) -> str:
         """A new name for a tensor: the wanted one, or with a number where it is taken."""
         return _unique(name, self._tensors)
 
-    # -- what the exporter does around a layer -----------------------------------------------------
+    # -- what the exporter does around layers ------------------------------------------------------
 
-    def rename(self, names: Mapping[str, str]) -> None:
-        """Let emitters see other tensors in the place of these blobs; an empty mapping ends it."""
-        self._renamed = dict(names)
+    def read_as(self, blob: str, tensor: str) -> None:
+        """Let all that read or write a blob use another tensor in its place."""
+        self._renamed[blob] = tensor
+
+    def cast(self, tensor: str, dtype: np.dtype[Any], layer: Layer | str, to: str | None = None) -> str:
+        """A tensor in another type."""
+        from onnx import helper
+
+        kind = helper.np_dtype_to_tensor_dtype(dtype)
+        return self.node("Cast", [tensor], None if to is None else [to], layer=layer, to=kind)
+
+    @contextmanager
+    def single_precision(self, layer: Layer) -> Iterator[None]:
+        """Write a layer in float32 into a graph of another type."""
+        dtype, renamed = self.dtype, dict(self._renamed)
+        outputs = self.outputs(layer)
+        self.dtype = np.dtype(np.float32)
+        for blob, tensor in zip(layer.inputs, self.inputs(layer), strict=True):
+            self.read_as(blob, self.cast(tensor, self.dtype, layer))
+        for blob in layer.outputs:
+            self.read_as(blob, self.tensor(f"{blob}/single"))
+        yield
+        for tensor, blob in zip(self.outputs(layer), outputs, strict=True):
+            self.cast(tensor, dtype, layer, blob)
+        self.dtype, self._renamed = dtype, renamed
+
+
+def _place(layer: Layer) -> str:
+    """Type of a layer as its file spells it, and where it stands there."""
+    origin = layer.origin
+    if origin.file is None:
+        return layer.type
+    line = "" if origin.line is None else f":{origin.line}"
+    return f"{origin.type or layer.type}, {Path(origin.file).name}{line}"
 
 
 def _unique(name: str, taken: set[str]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from caffe2lrp.engine.backward import RelevancePlan
@@ -12,42 +10,15 @@ from caffe2lrp.engine.registry import forward, gradient, relevance
 from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import detection
-from caffe2lrp.layers.base import Shape
 from caffe2lrp.layers.detection import DetectionOutput, PriorBox
-
-
-def prior_values(params: PriorBox, inputs: list[Shape]) -> np.ndarray:
-    """The output of a PriorBox layer, (1, 2, 4 * boxes), in double precision; it depends on shapes only."""
-    grid = (inputs[0][2], inputs[0][3])
-    image = params.image or (inputs[1][2], inputs[1][3])
-    step = params.step or (np.float32(image[0]) / grid[0], np.float32(image[1]) / grid[1])
-    boxes = detection.prior_boxes(grid, image, step, params.offset, _sizes(params))
-    if params.clip:
-        boxes = boxes.clip(0, 1)
-    variance = np.broadcast_to(np.array(params.variance), (boxes.size // 4, 4))
-    return np.stack([boxes.reshape(-1), variance.reshape(-1)])[None]
-
-
-def _sizes(params: PriorBox) -> list[tuple[float, float]]:
-    """Width and height of the boxes around each pixel, in Caffe's order."""
-    sizes = []
-    for i, size in enumerate(map(int, params.min_sizes)):
-        sizes.append((float(size), float(size)))
-        middle = float(size)
-        if params.max_sizes:
-            middle = math.sqrt(size * int(params.max_sizes[i]))
-            sizes.append((middle, middle))
-        sizes += [(middle * math.sqrt(ratio), middle / math.sqrt(ratio)) for ratio in params.ratios()]
-    return sizes
 
 
 @forward(PriorBox)
 def _prior_box(plan: ForwardPlan, layer: Layer) -> None:
     """The values are there before the program runs."""
     assert isinstance(layer.params, PriorBox)
-    np.copyto(
-        plan.output(layer), prior_values(layer.params, [x.shape for x in plan.inputs(layer)]), casting="same_kind"
-    )
+    values = layer.params.values([x.shape for x in plan.inputs(layer)])
+    np.copyto(plan.output(layer), values, casting="same_kind")
 
 
 @forward(DetectionOutput)

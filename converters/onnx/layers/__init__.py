@@ -3,11 +3,18 @@
 from caffe2lrp.converters.onnx.layers import (  # noqa: F401
     activation,
     affine,
+    axpy,
+    clipped,
     convolution,
+    detection,
     inner_product,
     join,
     lrn,
+    normalize,
+    permute,
     pooling,
+    regions,
     reshape,
     softmax,
+    upsample,
 )

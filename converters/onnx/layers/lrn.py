@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from caffe2lrp.converters.onnx.graph import GraphBuilder
@@ -25,7 +27,7 @@ def _lrn(graph: GraphBuilder, layer: Layer) -> None:
 def _within(graph: GraphBuilder, layer: Layer, p: LRN) -> None:
     """x / (1 + alpha * mean of squares) ^ beta; zeros of the padding count in the mean."""
     (x,) = graph.inputs(layer)
-    window = {"kernel_shape": (p.size,) * 2, "pads": (p.size // 2,) * 4, "count_include_pad": 1}
+    window: dict[str, Any] = {"kernel_shape": (p.size,) * 2, "pads": (p.size // 2,) * 4, "count_include_pad": 1}
     alpha, one, beta = (
         graph.constant(np.array(value), f"{layer.name}.{name}")
         for name, value in (("alpha", p.alpha), ("one", 1.0), ("beta", p.beta))
