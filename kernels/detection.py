@@ -52,16 +52,15 @@ def suppress(boxes: np.ndarray, threshold: float, eta: float) -> list[int]:
 def detections(
     boxes: np.ndarray,
     scores: np.ndarray,
+    out: np.ndarray,
     *,
     background: int,
     confidence: float,
     top_k: int,
     threshold: float,
     eta: float,
-    keep: int,
-    out: np.ndarray,
 ) -> None:
-    """Detections of one image into rows (label, confidence, box) of `out`, by label; what is left over is -1.
+    """Detections of one image, by label.
 
     Parameters
     ----------
@@ -69,6 +68,9 @@ def detections(
         (boxes, classes or 1, 4).
     scores
         (boxes, classes).
+    out
+        Rows (label, confidence, box); if there are more detections, the most confident ones stay, and rows that are
+        left over are -1.
     background
         Class that is passed over.
     confidence
@@ -77,8 +79,6 @@ def detections(
         Most confident boxes of each class that are looked at.
     threshold, eta
         Of `suppress`.
-    keep
-        Most confident detections that stay.
     """
     out[:] = -1
     found: list[tuple[int, int]] = []  # (label, box)
@@ -89,8 +89,8 @@ def detections(
         order = order[scores[order, label] > confidence][:top_k]
         own = boxes[:, label if boxes.shape[1] > 1 else 0]
         found += [(label, int(order[k])) for k in suppress(own[order], threshold, eta)]
-    if len(found) > keep:
+    if len(found) > len(out):
         values = np.array([scores[box, label] for label, box in found])
-        found = [found[k] for k in np.sort(np.argsort(-values, kind="stable")[:keep])]
+        found = [found[k] for k in np.sort(np.argsort(-values, kind="stable")[: len(out)])]
     for row, (label, box) in zip(out, found, strict=False):
         row[0], row[1], row[2:] = label, scores[box, label], boxes[box, label if boxes.shape[1] > 1 else 0]

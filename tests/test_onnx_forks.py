@@ -69,7 +69,7 @@ def test_detections(params: DetectionOutput, seed: int) -> None:
 
 
 def test_a_threshold_that_falls_is_no_onnx() -> None:
-    with pytest.raises(ModelError, match="layer 'layer' .*no ONNX operator lowers the threshold"):
+    with pytest.raises(ModelError, match=r"layer 'layer' .*no ONNX operator lowers the threshold"):
         build_model(detector(DetectionOutput(3, eta=0.9)))
 
 

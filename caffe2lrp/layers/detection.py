@@ -79,8 +79,10 @@ class PriorBox(LayerParams):
         """The output, (1, 2, 4 * boxes), in double precision; centres and sizes are rounded as in Caffe."""
         single = np.float32
         grid, image = inputs[0][2:], self.image or inputs[1][2:]
-        step = self.step or (single(image[0]) / single(grid[0]), single(image[1]) / single(grid[1]))
-        y, x = ((np.arange(n, dtype=single) + single(self.offset)) * single(s) for n, s in zip(grid, step, strict=True))
+        step = self.step or tuple(float(single(a) / single(b)) for a, b in zip(image, grid, strict=True))
+        y, x = (
+            (np.arange(n) + single(self.offset)).astype(single) * single(s) for n, s in zip(grid, step, strict=True)
+        )
         centres = np.stack(np.broadcast_arrays(x[None, :, None], y[:, None, None]), axis=-1).astype(np.float64)
         half = np.array(self.sizes(), single).astype(np.float64) / 2
         boxes = np.concatenate([centres - half, centres + half], axis=-1) / np.array([image[1], image[0]] * 2, float)

@@ -124,7 +124,8 @@ def _is_required(attribute: Any) -> bool:
 
 
 def _from_message(cls: Any, message: Message) -> dict[str, Any]:
-    hints, values = _hints(cls), {}
+    hints = _hints(cls)
+    values: dict[str, Any] = {}
     for attribute in _attributes(cls):
         if not message.has(attribute.name):
             if isinstance(attribute.default, float):  # which Caffe has in single precision

@@ -80,7 +80,7 @@ def register_layer(
         if not (_has(cls, "forward") or _has(cls, "add_forward")):
             raise OptionError(f"{cls.__name__} has neither forward nor add_forward, so '{type_name}' cannot be run")
         if "__dataclass_params__" not in vars(cls):
-            cls = dataclasses.dataclass(frozen=True)(cls)
+            dataclasses.dataclass(frozen=True)(cls)
         cls.type = type_name
         for name in _GUARDED:
             if getattr(cls, name) not in (getattr(LayerParams, name), getattr(OwnLayer, name, None)):

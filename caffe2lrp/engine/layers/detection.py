@@ -31,21 +31,18 @@ def _detection_output(plan: ForwardPlan, layer: Layer) -> None:
     priors, variances = inputs[2][0].reshape(2, boxes, 4)
     rows = plan.output(layer).reshape(images, -1, 7)
     units = np.ones_like(variances)
-    settings = {
-        "background": p.background,
-        "confidence": -np.inf if p.confidence_threshold is None else p.confidence_threshold,
-        "top_k": p.candidates([x.shape for x in inputs]),
-        "threshold": p.nms_threshold,
-        "eta": p.eta,
-        "keep": rows.shape[1],
-    }
+    least = -np.inf if p.confidence_threshold is None else p.confidence_threshold
+    top_k = p.candidates([x.shape for x in inputs])
 
     def run() -> None:
         with np.errstate(over="ignore"):
             found = detection.decode(offsets, priors, units if p.variance_encoded_in_target else variances, p.code_type)
         for n in range(images):
             rows[n, :, 0] = n
-            detection.detections(found[n], scores[n], **settings, out=rows[n, :, 1:])
+            detection.detections(
+                found[n], scores[n], rows[n, :, 1:],
+                background=p.background, confidence=least, top_k=top_k, threshold=p.nms_threshold, eta=p.eta,
+            )  # fmt: skip
 
     plan.program.add_python(run, layer.name)
 

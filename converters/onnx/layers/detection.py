@@ -6,6 +6,8 @@ most confident boxes of each class go in, and of all that stay the most confiden
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from caffe2lrp.converters.onnx.graph import GraphBuilder
@@ -42,7 +44,7 @@ class _Detections:
         self.candidates, self.rows = params.candidates(shapes), params.rows(shapes)
         self.labels = [label for label in range(params.num_classes) if label != params.background]
 
-    def node(self, op: str, *inputs: str, **attributes: object) -> str:
+    def node(self, op: str, *inputs: str, **attributes: Any) -> str:
         return self.graph.node(op, inputs, layer=self.layer, **attributes)
 
     def whole(self, name: str, *values: int) -> str:
