@@ -63,7 +63,9 @@ def run(
 def _with_files(options: ModelOptions, files: Sequence[Path]) -> ModelOptions:
     """The reader tells definition and weights apart by content, so any order will do."""
     check_files(options, files)
-    return dataclasses.replace(options, **dict(zip(("prototxt", "weights"), files, strict=False)))
+    if not files:
+        return options
+    return dataclasses.replace(options, prototxt=files[0], weights=files[1] if len(files) > 1 else None)
 
 
 def _batches(network: Network, wanted: ConvertOptions) -> list[np.ndarray]:
