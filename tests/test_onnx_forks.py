@@ -73,6 +73,12 @@ def test_a_threshold_that_falls_is_no_onnx() -> None:
         build_model(detector(DetectionOutput(3, eta=0.9)))
 
 
+def test_regions_need_an_older_opset() -> None:
+    network, _ = roi_network(regions.ROIPooling((2, 2)))
+    with pytest.raises(ModelError, match="no MaxRoiPool of opset 22; convert to 21 or older"):
+        build_model(network, opset=22)
+
+
 @pytest.mark.parametrize("text", [SSD, SEGNET, SENET], ids=["ssd", "segnet", "senet"])
 def test_whole_nets(text: str, tmp_path: Path) -> None:
     network = with_random_weights(define(text, tmp_path), tmp_path)

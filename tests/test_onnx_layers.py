@@ -64,7 +64,8 @@ def test_every_layer_type_has_an_emitter() -> None:
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_random_cases(name: str, data: st.DataObject) -> None:
-    opset = data.draw(st.sampled_from([20, EMITTERS[name].opset, onnx.defs.onnx_opset_version()]))
+    newest = 21 if name == "ROIPooling" else onnx.defs.onnx_opset_version()  # onnxruntime has no newer MaxRoiPool
+    opset = data.draw(st.sampled_from([20, EMITTERS[name].opset, newest]))
     check(network_of(data.draw(CASES[name]), seed=data.draw(st.integers(0, 5))), opset=opset)
 
 
