@@ -8,7 +8,6 @@ from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer
 from caffe2lrp.layers.regions import ROIPooling
 
-
 _NEWEST = 21
 """MaxRoiPool changed in opset 22, to take more types; onnxruntime kept the old one."""
 
