@@ -1,6 +1,6 @@
-"""Boxes of SSD: decoding, and the suppression of boxes that overlap. Plain NumPy, as the work is small.
+"""Boxes: decoding, and the suppression of boxes that overlap. Plain NumPy, as the work is small.
 
-A box is (left, top, right, bottom) in parts of the picture.
+A box is (left, top, right, bottom), in parts of the picture (SSD) or in pixels (Faster R-CNN).
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ def _area(boxes: np.ndarray) -> np.ndarray:
     return area.astype(boxes.dtype)
 
 
-def suppress(boxes: np.ndarray, threshold: float, eta: float) -> list[int]:
+def suppress(boxes: np.ndarray, threshold: float, eta: float = 1.0, most: int | None = None) -> list[int]:
     """Which of the boxes (K, 4), in falling order of confidence, stay: those that overlap none before too much."""
     kept: list[int] = []
     for i, box in enumerate(boxes):
+        if len(kept) == most:
+            break
         if kept and overlaps(box, boxes[kept]).max() > threshold:
             continue
         kept.append(i)
@@ -94,3 +96,48 @@ def detections(
         found = [found[k] for k in np.sort(np.argsort(-values, kind="stable")[: len(out)])]
     for row, (label, box) in zip(out, found, strict=False):
         row[0], row[1], row[2:] = label, scores[box, label], boxes[box, label if boxes.shape[1] > 1 else 0]
+
+
+def proposals(
+    anchors: np.ndarray,
+    offsets: np.ndarray,
+    scores: np.ndarray,
+    picture: np.ndarray,
+    out: np.ndarray,
+    *,
+    least: float,
+    candidates: int,
+    threshold: float,
+) -> np.ndarray:
+    """Regions of a picture into rows (0, box) of `out`; rows that are left over are 0. The scores of the rows.
+
+    Parameters
+    ----------
+    anchors, offsets
+        Boxes in pixels, last pixel included, and how they are moved and stretched, (boxes, 4).
+    scores
+        (boxes,).
+    picture
+        Height, width and scale.
+    least
+        Least side of a region, times the scale.
+    candidates
+        Most likely boxes that are looked at.
+    threshold
+        Of `suppress`.
+    """
+    sides = anchors[:, 2:] - anchors[:, :2] + 1
+    centre = offsets[:, :2] * sides + anchors[:, :2] + sides / 2
+    half = np.exp(offsets[:, 2:]) * sides / 2
+    last = np.array([picture[1] - 1, picture[0] - 1] * 2, anchors.dtype)
+    boxes = np.maximum(np.minimum(np.concatenate([centre - half, centre + half], axis=1), last), 0)
+    large = (boxes[:, 2:] - boxes[:, :2] + 1 >= least * picture[2]).all(axis=1)
+    order = np.flatnonzero(large)
+    order = order[np.argsort(-scores[order], kind="stable")][:candidates]
+    ends = np.array([0, 0, 1, 1], anchors.dtype)  # of the last pixel
+    chosen = order[suppress(boxes[order] + ends, threshold, most=len(out))]
+    out[:] = 0
+    out[: len(chosen), 1:] = boxes[chosen]
+    kept = np.zeros(len(out), scores.dtype)
+    kept[: len(chosen)] = scores[chosen]
+    return kept

@@ -111,6 +111,24 @@ def detection_outputs(draw: st.DrawFn) -> Case:
     return params, [(images, boxes * own * 4), (images, boxes * classes), (1, 2, boxes * 4)]
 
 
+@st.composite
+def proposals(draw: st.DrawFn) -> Case:
+    params = detection.ProposalLayer(
+        draw(st.integers(4, 9)),
+        tuple(draw(st.sampled_from([(0.5,), (0.5, 1.5)]))),
+        tuple(draw(st.sampled_from([(1.0,), (0.5, 1.0, 2.0)]))),
+        16,
+        draw(st.sampled_from([0.05, 0.2])),
+        draw(st.sampled_from([5, 6000])),
+        draw(st.sampled_from([3, 300])),
+        draw(st.sampled_from([0.3, 0.7])),
+        draw(st.booleans()),
+    )
+    each, size = len(params.scales) * len(params.ratios), draw(st.tuples(st.integers(1, 4), st.integers(1, 5)))
+    picture = draw(st.sampled_from([(1, 3), (1, 3, 1, 1)]))
+    return params, [(1, 2 * each, *size), (1, 4 * each, *size), picture]
+
+
 def _of(params: st.SearchStrategy[Any], least: int = 1) -> st.SearchStrategy[Case]:
     return st.tuples(params, blobs(least).map(lambda shape: [shape]))
 
@@ -130,6 +148,7 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "ROIPooling": roi_poolings(),
     "PriorBox": prior_boxes(),
     "DetectionOutput": detection_outputs(),
+    "ProposalLayer": proposals(),
 }
 
 CHOSEN: dict[str, list[Case]] = {

@@ -19,6 +19,7 @@ from caffe2lrp.layers import reshape as reshaping
 from caffe2lrp.layers.base import LayerParams
 from caffe2lrp.layers.clipped import Clip
 from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.detection import ProposalLayer
 from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.layers.regions import ROIPooling
 from tests import fork_cases, naive
@@ -89,6 +90,9 @@ def network_of(case: Case, *, rectify: bool = False, seed: int = 0, **options: A
     if isinstance(params, ROIPooling):  # whose regions must name images that are there
         shaped.append(("numbers", Clip(0.0, shapes[0][0] - 0.5), [bottoms[1]], ["regions"]))
         bottoms[1] = "regions"
+    if isinstance(params, ProposalLayer):  # a picture of 40 x 40 pixels, 40 times as large as it was
+        shaped.append(("size", activation.Power(1.0, 0.0, 40.0), [bottoms[2]], ["picture"]))
+        bottoms[2] = "picture"
     return build({"data": (1, sum(sizes))}, cut, *shaped, ("layer", params, bottoms, tops), seed=seed, **options)
 
 

@@ -385,6 +385,37 @@ def detection_output(params: Any, weights: Weights, inputs: list[Array]) -> list
     return [out.reshape(1, 1, -1, 7)]
 
 
+def proposal_layer(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """py-faster-rcnn's steps for one image; rows that are left over are 0."""
+    scores, offsets, picture = inputs[0][0], inputs[1][0], inputs[2].ravel()
+    shapes = []  # width and height of the boxes
+    for ratio in params.ratios:
+        w = np.round(math.sqrt(params.base_size**2 / ratio))
+        shapes += [(w * s, np.round(w * ratio) * s) for s in params.scales]
+    found = []
+    for y, x in np.ndindex(scores.shape[1:]):
+        for a, (w, h) in enumerate(shapes):
+            dx, dy, dw, dh = offsets[4 * a : 4 * a + 4, y, x]
+            # The box's first pixel is (base - w) / 2 off the corner of the base; its middle, half a box further.
+            cx = x * params.feat_stride + (params.base_size - 1) / 2 + 0.5 + dx * w
+            cy = y * params.feat_stride + (params.base_size - 1) / 2 + 0.5 + dy * h
+            w2, h2 = math.exp(dw) * w / 2, math.exp(dh) * h / 2
+            ends = (picture[1] - 1, picture[0] - 1) * 2
+            box = [max(min(v, e), 0.0) for v, e in zip((cx - w2, cy - h2, cx + w2, cy + h2), ends, strict=True)]
+            if min(box[2] - box[0], box[3] - box[1]) + 1 >= params.min_size * picture[2]:
+                found.append((-scores[len(shapes) + a, y, x], len(found), box))
+    kept: list[tuple[float, list[float]]] = []
+    for minus, _, box in sorted(found)[: params.candidates]:
+        wide = [*box[:2], box[2] + 1, box[3] + 1]
+        if all(_iou(wide, [*b[:2], b[2] + 1, b[3] + 1]) <= params.threshold for _, b in kept):
+            kept.append((-minus, box))
+    rows = params.output_shapes([x.shape for x in inputs])[0][0]
+    regions, values = np.zeros((rows, 5)), np.zeros((rows, 1))
+    for row, (score, box) in enumerate(kept[:rows]):
+        regions[row, 1:], values[row] = box, score
+    return [regions, values] if params.scores else [regions]
+
+
 def _pass(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], **options: Any) -> list[Array]:
     return [arriving[0]]
 
@@ -409,6 +440,7 @@ FORWARD: dict[str, Any] = {
     "ROIPooling": roi_pooling,
     "PriorBox": prior_box,
     "DetectionOutput": detection_output,
+    "ProposalLayer": proposal_layer,
 }
 GRADIENT: dict[str, Any] = {
     "Permute": permute_back,
@@ -432,5 +464,5 @@ RELEVANCE: dict[str, Any] = {
     "Axpy": axpy_relevance,
     "ROIPooling": roi_pooling_back,
 }
-HEADS = frozenset({"PriorBox", "DetectionOutput"})
+HEADS = frozenset({"PriorBox", "DetectionOutput", "ProposalLayer"})
 """Types through which neither relevance nor a gradient passes."""

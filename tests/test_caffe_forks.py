@@ -16,7 +16,7 @@ from caffe2lrp.layers.base import LayerParams
 from caffe2lrp.layers.batch_norm import BN
 from caffe2lrp.layers.clipped import Clip, HardSigmoid, HardSwish, Swish
 from caffe2lrp.layers.convolution import Convolution
-from caffe2lrp.layers.detection import DetectionOutput, PriorBox
+from caffe2lrp.layers.detection import DetectionOutput, PriorBox, ProposalLayer
 from caffe2lrp.layers.normalize import Normalize
 from caffe2lrp.layers.permute import Permute, ShuffleChannel
 from caffe2lrp.layers.pooling import Pooling
@@ -323,6 +323,52 @@ def test_roi_pooling_of_fast_rcnn(tmp_path: Path) -> None:
     )
     assert layer.params == ROIPooling((7, 3), 0.0625)
     assert layer.params.output_shapes([(1, 4, 9, 6), (3, 5)]) == [(3, 4, 7, 3)]
+
+
+FASTER_RCNN = """
+input: "data" input_shape { dim: [1, 3, 32, 48] }
+input: "im_info" input_shape { dim: [1, 3] }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 4 kernel_size: 16 stride: 16 } }
+layer { name: "rpn_score" type: "Convolution" bottom: "conv" top: "rpn_score"
+        convolution_param { num_output: 18 kernel_size: 1 } }
+layer { name: "rpn_box" type: "Convolution" bottom: "conv" top: "rpn_box"
+        convolution_param { num_output: 36 kernel_size: 1 } }
+layer { name: "pairs" type: "Reshape" bottom: "rpn_score" top: "pairs"
+        reshape_param { shape { dim: 0 dim: 2 dim: -1 dim: 0 } } }
+layer { name: "prob" type: "Softmax" bottom: "pairs" top: "prob" }
+layer { name: "back" type: "Reshape" bottom: "prob" top: "back"
+        reshape_param { shape { dim: 0 dim: 18 dim: -1 dim: 0 } } }
+layer { name: "proposal" type: "Python" bottom: "back" bottom: "rpn_box" bottom: "im_info" top: "rois"
+        python_param { module: "rpn.proposal_layer" layer: "ProposalLayer" param_str: "'feat_stride': 16" } }
+layer { name: "pool" type: "ROIPooling" bottom: "conv" bottom: "rois" top: "pool"
+        roi_pooling_param { pooled_w: 2 pooled_h: 2 spatial_scale: 0.0625 } }
+layer { name: "cls_score" type: "InnerProduct" bottom: "pool" top: "cls_score"
+        inner_product_param { num_output: 5 } }
+"""
+
+
+def test_a_faster_rcnn(tmp_path: Path) -> None:
+    network = with_random_weights(define(FASTER_RCNN, tmp_path), tmp_path)
+    assert network.layer("proposal").params == ProposalLayer(threshold=f(0.7))
+    assert network.shapes["rois"] == (54, 5)
+    assert network.shapes["cls_score"] == (54, 5)
+    assert any("published settings: at most 300 of 6000" in note for note in network.notes)
+    for text, message in (("'scales': [8]", "lacks 'feat_stride'"), ("'feat_stride': 16, 'scales': 3", "no list")):
+        with pytest.raises(ModelError, match=rf"layer 'proposal' \(Python\): .*{message}"):
+            define(FASTER_RCNN.replace("'feat_stride': 16", text), tmp_path)
+
+
+def test_anchors_are_those_that_the_authors_print() -> None:
+    """The nine boxes at the first pixel, as listed in py-faster-rcnn."""
+    expected = [
+        [-84, -40, 99, 55], [-176, -88, 191, 103], [-360, -184, 375, 199],
+        [-56, -56, 71, 71], [-120, -120, 135, 135], [-248, -248, 263, 263],
+        [-36, -80, 51, 95], [-80, -168, 95, 183], [-168, -344, 183, 359],
+    ]  # fmt: skip
+    anchors = ProposalLayer().anchors((1, 18, 2, 3))
+    np.testing.assert_array_equal(anchors[:9], expected)
+    np.testing.assert_array_equal(anchors[9 * 4 : 9 * 5], np.array(expected) + 16)
 
 
 @pytest.mark.parametrize("pooled", [(7, 7), (6, 3)])

@@ -19,7 +19,7 @@ from caffe2lrp.layers.base import LayerParams
 from caffe2lrp.layers.batch_norm import BN, BatchNorm
 from caffe2lrp.layers.clipped import Clip, HardSigmoid, HardSwish, Swish
 from caffe2lrp.layers.convolution import Convolution
-from caffe2lrp.layers.detection import DetectionOutput, PriorBox
+from caffe2lrp.layers.detection import DetectionOutput, PriorBox, ProposalLayer
 from caffe2lrp.layers.dropout import Dropout
 from caffe2lrp.layers.eltwise import Eltwise
 from caffe2lrp.layers.inner_product import InnerProduct
@@ -154,6 +154,7 @@ EXAMPLES: list[tuple[LayerParams, list[tuple[int, ...]]]] = [
         ),
         [IMAGE],
     ),
+    (ProposalLayer(8, (4.0, 8.0), scores=True), [(1, 12, 5, 4), (1, 24, 5, 4), (1, 3)]),
     (DetectionOutput(3), [(2, 20), (2, 15), (1, 2, 20)]),
     (
         DetectionOutput(3, False, -1, 0.45, 400, 0.9, "CENTER_SIZE", True, 200, 0.0),

@@ -96,6 +96,10 @@ LAYERS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
     "Axpy": (axpy.Axpy(), [(2, 3), (2, 3, 4, 2), (2, 3, 4, 2)]),
     "ROIPooling": (regions.ROIPooling((2, 3), 4.0), [(1, 3, 5, 6), (4, 5)]),
     "PriorBox": (detection.PriorBox((4.0,), (9.0,), (2.0,)), [(1, 2, 2, 3), (1, 3, 20, 30)]),
+    "ProposalLayer": (
+        detection.ProposalLayer(8, (0.5, 1.0), most=5, min_size=0.0),
+        [(1, 12, 3, 2), (1, 24, 3, 2), (1, 3)],
+    ),
     "DetectionOutput": (detection.DetectionOutput(3, keep_top_k=4), [(2, 20), (2, 15), (1, 2, 20)]),
 }
 

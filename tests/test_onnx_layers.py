@@ -153,7 +153,10 @@ def test_a_fixed_batch() -> None:
 # -- half precision, simplified --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(set(REGISTRY)))
+PICKING = {"DetectionOutput", "ProposalLayer", "ROIPooling", "Upsample"}  # by places and ranks, which rounding changes
+
+
+@pytest.mark.parametrize("name", sorted(set(REGISTRY) - PICKING))
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_half_precision(name: str, data: st.DataObject) -> None:

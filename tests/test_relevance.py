@@ -19,7 +19,7 @@ from caffe2lrp.ir import Layer, with_weights
 from caffe2lrp.kernels import convolution as convolution_kernels
 from caffe2lrp.layers import REGISTRY, activation, affine, batch_norm, dropout, eltwise, join, lrn, pooling, softmax
 from caffe2lrp.layers.convolution import Convolution
-from caffe2lrp.layers.detection import PriorBox
+from caffe2lrp.layers.detection import PriorBox, ProposalLayer
 from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.rules import RULES
 from tests import layer_cases, naive
@@ -110,8 +110,12 @@ def test_every_layer_type_but_softmax_passes_relevance() -> None:
 @pytest.mark.parametrize("name", sorted(HEADS))
 @pytest.mark.parametrize("composite", ["epsilon", "gradient"])
 def test_nothing_passes_through_the_heads_of_detectors(name: str, composite: str) -> None:
-    priors: Case = (PriorBox((4.0,)), [(1, 2, 3, 3), (1, 3, 9, 9)])
-    network = network_of(priors if name == "PriorBox" else CHOSEN[name][0])
+    cases: dict[str, Case] = {
+        "PriorBox": (PriorBox((4.0,)), [(1, 2, 3, 3), (1, 3, 9, 9)]),
+        "DetectionOutput": CHOSEN["DetectionOutput"][0],
+        "ProposalLayer": (ProposalLayer(), [(1, 18, 2, 2), (1, 36, 2, 2), (1, 3)]),
+    }
+    network = network_of(cases[name])
     with pytest.raises(ModelError, match=f"layer 'layer' .*{name}.* passes no relevance; start below it"):
         caffe2lrp.explain(network, random_input(network), 0, composite=composite, layer="top0")
 

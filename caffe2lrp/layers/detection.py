@@ -1,4 +1,4 @@
-"""The ends of SSD: prior boxes, and detections out of class scores and offsets to these boxes."""
+"""Boxes: the ends of SSD, and the regions that Faster R-CNN proposes."""
 
 from __future__ import annotations
 
@@ -176,3 +176,71 @@ class DetectionOutput(LayerParams):
         if offsets[0] != confidences[0]:
             raise ShapeError(f"offsets {offsets} and confidences {confidences} are of different numbers of images")
         return [(1, 1, offsets[0] * self.rows(inputs), 7)]
+
+
+@register
+@dataclass(frozen=True)
+class ProposalLayer(LayerParams):
+    """Regions (rows, 5) that are likely to hold something, for ROIPooling: py-faster-rcnn's layer written in Python.
+
+    How many there are depends on the picture, but a blob has one shape: rows that are left over are 0, a region of
+    one pixel in the corner. Without them the rows are those of py-faster-rcnn. Inputs are scores (1, 2 A, H, W), of
+    which the second half counts, offsets (1, 4 A, H, W) to A boxes at each pixel, and the picture's height, width and
+    scale (1, 3).
+
+    Attributes
+    ----------
+    feat_stride
+        Pixels of the picture for a pixel of the scores.
+    scales, ratios
+        Sizes (in units of `base_size`) and ratios of height to width of the boxes at each pixel.
+    base_size
+        Side of the smallest box, in pixels.
+    min_size
+        Least side of a region in the picture before it was scaled.
+    candidates, most
+        Most likely boxes that are looked at, and that are kept.
+    threshold
+        Overlap beyond which the less likely of two boxes goes.
+    scores
+        Whether there is a second output, the scores (rows, 1).
+    """
+
+    type = "ProposalLayer"
+    input_count = (3, 3)
+
+    feat_stride: int = 16
+    scales: tuple[float, ...] = (8.0, 16.0, 32.0)
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    base_size: int = 16
+    min_size: float = 16.0
+    candidates: int = 6000
+    most: int = 300
+    threshold: float = 0.7
+    scores: bool = False
+
+    def anchors(self, shape: Shape) -> np.ndarray:
+        """Boxes (H * W * A, 4) for scores (1, 2 A, H, W), in double precision."""
+        middle = 0.5 * (self.base_size - 1)
+        boxes = []
+        for ratio in self.ratios:
+            width = np.round(np.sqrt(self.base_size**2 / ratio))
+            for scale in self.scales:
+                half = 0.5 * (scale * np.array([width, np.round(width * ratio)]) - 1)
+                boxes.append([*(middle - half), *(middle + half)])
+        y, x = np.mgrid[: shape[2], : shape[3]] * self.feat_stride
+        shifts = np.stack([x, y, x, y], axis=-1).reshape(-1, 1, 4)
+        return (shifts + np.array(boxes)).reshape(-1, 4)
+
+    def output_shapes(self, inputs: list[Shape]) -> list[Shape]:
+        scores, offsets, picture = inputs
+        each = len(self.scales) * len(self.ratios)
+        if len(scores) != 4 or scores[:2] != (1, 2 * each) or offsets != (1, 4 * each, *scores[2:]):
+            raise ShapeError(
+                f"scores {scores} and offsets {offsets} are not (1, {2 * each}, H, W) and (1, {4 * each}, H, W), as "
+                f"{each} boxes at each pixel of one image need"
+            )
+        if not picture or picture[0] != 1 or count(picture, 1) < 3:
+            raise ShapeError(f"its third input {picture} does not hold height, width and scale of one image")
+        rows = min(self.most, self.candidates, each * count(scores, 2))
+        return [(rows, 5), (rows, 1)] if self.scores else [(rows, 5)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import re
 import types
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 from caffe2lrp.converters.caffe.layers import ParameterError
 from caffe2lrp.converters.caffe.message import Message, single
+from caffe2lrp.converters.caffe.param_str import read_param_str
 from caffe2lrp.converters.caffe.schema import SCHEMAS, Field, Schema
 from caffe2lrp.errors import OptionError
 
@@ -109,7 +109,7 @@ def values_of(cls: type, layer: Message) -> dict[str, Any]:
     """Values of a class's attributes out of a layer's message; those that the file does not give are left out."""
     place = PLACES[cls]
     if place.module is not None:
-        given = _param_str(layer.get("python_param").get("param_str"))
+        given = read_param_str(layer.get("python_param").get("param_str"))
         values = {a.name: _frozen(given[a.name]) for a in _attributes(cls) if a.name in given}
     else:
         values = _from_message(cls, layer.get(place.param))
@@ -146,33 +146,6 @@ def _value(kind: Any, value: Any) -> Any:
 
 def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
-
-
-def _param_str(text: str) -> dict[str, Any]:
-    """The settings in a Python layer's string: a Python dict, or ``name: value`` lines (YAML's simplest form)."""
-    for source in (text, f"{{{text}}}"):
-        try:
-            value = ast.literal_eval(source.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            return {str(key): value for key, value in value.items()}
-    settings = {}
-    for line in filter(None, map(str.strip, text.strip().strip("{}").splitlines())):
-        key, colon, value = line.partition(":")
-        if not colon:
-            raise ParameterError(f"param_str has the line '{line}', which is not 'name: value'")
-        settings[key.strip().strip("'\"")] = _literal(value.strip().rstrip(","))
-    return settings
-
-
-def _literal(text: str) -> Any:
-    if text in ("true", "false"):
-        return text == "true"
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return text
 
 
 # -- writing ---------------------------------------------------------------------------------------

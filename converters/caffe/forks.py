@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 from caffe2lrp.converters.caffe.layers import (
     _PLAIN,
+    PYTHON_LAYERS,
     Note,
     ParameterError,
     _positive,
@@ -13,12 +15,13 @@ from caffe2lrp.converters.caffe.layers import (
     writes,
 )
 from caffe2lrp.converters.caffe.message import Message, new, single
+from caffe2lrp.converters.caffe.param_str import read_param_str
 from caffe2lrp.converters.caffe.schema import SCHEMAS
 from caffe2lrp.layers import LayerParams
 from caffe2lrp.layers.axpy import Axpy
 from caffe2lrp.layers.batch_norm import BN
 from caffe2lrp.layers.clipped import Clip, HardSigmoid, HardSwish
-from caffe2lrp.layers.detection import DetectionOutput, PriorBox
+from caffe2lrp.layers.detection import DetectionOutput, PriorBox, ProposalLayer
 from caffe2lrp.layers.permute import Permute
 from caffe2lrp.layers.regions import ROIPooling
 from caffe2lrp.layers.upsample import Interp, Upsample
@@ -322,3 +325,33 @@ def _write_detection_output(params: DetectionOutput) -> Message:
     if params.confidence_threshold is not None:
         message.set("confidence_threshold", params.confidence_threshold)
     return message
+
+
+# -- Faster R-CNN ------------------------------------------------------------------------------------
+
+_PROPOSAL = ("rpn.proposal_layer", "ProposalLayer")
+PYTHON_LAYERS[_PROPOSAL] = "ProposalLayer"
+
+
+@reads("ProposalLayer")
+def _read_proposal(layer: Message, note: Note) -> LayerParams:
+    """What is not in the file stands in py-faster-rcnn's configuration, whose published values are taken."""
+    given = read_param_str(layer.get("python_param").get("param_str"))
+    params = ProposalLayer(threshold=single(0.7), scores=len(layer.all("top")) == 2)
+    stride, scales = given.get("feat_stride"), given.get("scales", params.scales)
+    if not isinstance(stride, int) or stride < 1:
+        raise ParameterError("param_str lacks 'feat_stride', a positive whole number")
+    if not isinstance(scales, (list, tuple)) or not scales or not all(isinstance(s, (int, float)) for s in scales):
+        raise ParameterError(f"param_str has the scales {scales}, which are no list of numbers")
+    note(
+        f"proposes regions with py-faster-rcnn's published settings: at most {params.most} of {params.candidates}, "
+        f"overlap {params.threshold:g}, sides of at least {params.min_size:g} pixels"
+    )
+    return replace(params, feat_stride=stride, scales=tuple(map(float, scales)))
+
+
+@writes("ProposalLayer", "python_param")
+def _write_proposal(params: ProposalLayer) -> Message:
+    module, name = _PROPOSAL
+    text = repr({"feat_stride": params.feat_stride, "scales": list(params.scales)})
+    return new("PythonParameter", module=module, layer=name, param_str=text)

@@ -1,4 +1,4 @@
-"""PriorBox and DetectionOutput, the ends of SSD. Relevance starts below them, at class scores."""
+"""PriorBox, DetectionOutput and ProposalLayer. Relevance starts below them, at class scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from caffe2lrp.engine.registry import forward, gradient, relevance
 from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import detection
-from caffe2lrp.layers.detection import DetectionOutput, PriorBox
+from caffe2lrp.layers.detection import DetectionOutput, PriorBox, ProposalLayer
 
 
 @forward(PriorBox)
@@ -47,8 +47,29 @@ def _detection_output(plan: ForwardPlan, layer: Layer) -> None:
     plan.program.add_python(run, layer.name)
 
 
-@relevance(PriorBox, DetectionOutput)
-@gradient(PriorBox, DetectionOutput)
+@forward(ProposalLayer)
+def _proposal(plan: ForwardPlan, layer: Layer) -> None:
+    p = layer.params
+    assert isinstance(p, ProposalLayer)
+    scores, offsets, picture = plan.inputs(layer)
+    regions = plan.output(layer)
+    kept = plan.output(layer, 1) if len(layer.outputs) == 2 else plan.new((len(regions), 1))
+    anchors = p.anchors(scores.shape).astype(plan.dtype)
+
+    def run() -> None:
+        likely = scores[0, scores.shape[1] // 2 :].transpose(1, 2, 0).reshape(-1)
+        moved = offsets[0].transpose(1, 2, 0).reshape(-1, 4)
+        with np.errstate(over="ignore"):
+            kept[:, 0] = detection.proposals(
+                anchors, moved, likely, picture.reshape(-1), regions,
+                least=p.min_size, candidates=p.candidates, threshold=p.threshold,
+            )  # fmt: skip
+
+    plan.program.add_python(run, layer.name)
+
+
+@relevance(PriorBox, DetectionOutput, ProposalLayer)
+@gradient(PriorBox, DetectionOutput, ProposalLayer)
 def _no_relevance(plan: RelevancePlan, layer: Layer) -> None:
     hint = ""
     if isinstance(layer.params, DetectionOutput):
