@@ -20,9 +20,11 @@ _HOMES = {
     "Network": "caffe2lrp.ir",
     "OwnLayer": "caffe2lrp.plugin",
     "Preprocessing": "caffe2lrp.preprocessing",
+    "Session": "caffe2lrp.engine.session",
     "explain": "caffe2lrp.explanation",
     "export_onnx": "caffe2lrp.converters.onnx",
     "load": "caffe2lrp.converters.caffe",
+    "read_composite": "caffe2lrp.composite_file",
     "register_layer": "caffe2lrp.plugin",
 }
 
@@ -33,16 +35,20 @@ __all__ = [
     "Network",
     "OwnLayer",
     "Preprocessing",
+    "Session",
     "explain",
     "export_onnx",
     "load",
+    "read_composite",
     "register_layer",
 ]
 
 if TYPE_CHECKING:
+    from caffe2lrp.composite_file import read_composite
     from caffe2lrp.composites import Composite
     from caffe2lrp.converters.caffe import load
     from caffe2lrp.converters.onnx import export_onnx
+    from caffe2lrp.engine.session import Session
     from caffe2lrp.errors import Caffe2LrpError
     from caffe2lrp.explanation import Explanation, explain
     from caffe2lrp.ir import Network

@@ -423,8 +423,264 @@ def reshape(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     return [inputs[0].reshape(params.output_shapes([inputs[0].shape])[0])]
 
 
+def mvn(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """(x - mean) / (standard deviation + epsilon) over (H, W) or (C, H, W), always with four axes."""
+    x = inputs[0].reshape(inputs[0].shape + (1,) * (4 - inputs[0].ndim))
+    axes = (1, 2, 3) if params.across_channels else (2, 3)
+    y = x - x.mean(axis=axes, keepdims=True)
+    if params.normalize_variance:
+        y = y / (np.sqrt((y * y).mean(axis=axes, keepdims=True)) + params.epsilon)
+    return [y]
+
+
+def _mvn_matrices(params: Any, x: Array) -> list[tuple[Array, Array]]:
+    """Groups of x (flat indices) and the matrix of y = M x for each, the deviation taken for a constant."""
+    channels = x.shape[1] if x.ndim > 1 else 1
+    places = np.arange(x.size).reshape(x.shape[0] if params.across_channels else x.shape[0] * channels, -1)
+    found = []
+    for group in places:
+        n = len(group)
+        d = np.std(x.ravel()[group]) + params.epsilon if params.normalize_variance else 1.0
+        found.append((group, (np.eye(n) - np.full((n, n), 1 / n)) / d))
+    return found
+
+
+def _reduction_terms(params: Any, x: Array) -> tuple[Array, Array, float]:
+    """x and the terms of its sums, (outputs, terms), and what the sums are multiplied by."""
+    outer = int(np.prod(x.shape[: params.axis % x.ndim]))
+    rows = x.reshape(outer, -1)
+    terms = {"SUM": rows, "MEAN": rows, "ASUM": np.abs(rows), "SUMSQ": rows**2}[params.operation]
+    return rows, terms, params.coefficient / (rows.shape[1] if params.operation == "MEAN" else 1)
+
+
+def reduction(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """coefficient * the sum of x, |x| or x^2, or the mean of x, over all axes from `axis` on."""
+    (x,) = inputs
+    _, terms, factor = _reduction_terms(params, x)
+    return [factor * terms.sum(axis=1).reshape(x.shape[: params.axis % x.ndim])]
+
+
+def argmax(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """Sort pairs (value, index) downwards, as Caffe does, and take the first top_k."""
+    (x,) = inputs
+    looked = np.moveaxis(x, params.axis, -1) if params.axis is not None else x.reshape(len(x), -1)
+    indices, values = np.zeros((2, *looked.shape[:-1], params.top_k))
+    for place in np.ndindex(looked.shape[:-1]):
+        pairs = sorted(((value, i) for i, value in enumerate(looked[place])), reverse=True)[: params.top_k]
+        values[place], indices[place] = zip(*pairs, strict=True)
+    if params.axis is not None:
+        return [np.moveaxis(values if params.out_max_val else indices, -1, params.axis)]
+    rows = [indices, values] if params.out_max_val else [indices]
+    out = np.stack(rows, axis=1)
+    return [out.reshape(out.shape + (1,) * (x.ndim - 3))]
+
+
+def tile(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """The input `tiles` times along `axis`."""
+    return [np.concatenate(inputs * params.tiles, axis=params.axis)]
+
+
+def embed(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """One-hot vectors times the weight, plus the bias."""
+    one_hot = (inputs[0][..., None] == np.arange(params.input_dim)).astype(np.float64)
+    y = one_hot @ np.asarray(weights["weight"], dtype=np.float64)
+    return [y + weights["bias"] if params.bias else y]
+
+
+def batch_reindex(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """Rows of the first input at the indices in the second."""
+    return [np.stack([inputs[0][int(i)] for i in inputs[1]])]
+
+
+def filter_(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """Rows of the inputs where the last one is not 0."""
+    chosen = np.flatnonzero(inputs[-1])
+    return [x[chosen] for x in inputs[:-1]]
+
+
+# -- recurrent layers: one stream and one step at a time -------------------------------------------------------------
+
+
+@dataclass
+class RecurrentStep:
+    """What one step of one stream computes, as plain vectors.
+
+    LSTM: z = (i, f, o, g) before their functions. RNN: z before its tanh, v before that of the output.
+    """
+
+    x: Array
+    static: Array
+    cont: float
+    h_before: Array
+    c_before: Array
+    z: Array
+    c: Array
+    h: Array
+    v: Array
+    y: Array
+
+
+def _sigmoid(x: Array) -> Array:
+    return 0.5 * np.tanh(0.5 * x) + 0.5
+
+
+def recurrent_steps(params: Any, weights: Weights, inputs: list[Array], stream: int) -> list[RecurrentStep]:
+    """All steps of one stream (Caffe: recurrent_layer.cpp, lstm_layer.cpp, lstm_unit_layer.cpp, rnn_layer.cpp)."""
+    w, size = as_float64(weights), params.num_output
+    count = {"LSTM": 2, "RNN": 1}[params.type] if params.expose_hidden else 0
+    states = [state[0, stream] for state in inputs[len(inputs) - count :]]
+    static = inputs[2][stream].ravel() if len(inputs) - count == 3 else np.zeros(0)
+    h = states[0] if states else np.zeros(size)
+    c = states[1] if len(states) == 2 else np.zeros(size)
+    steps = []
+    for x, cont in zip(inputs[0][:, stream], inputs[1][:, stream], strict=True):
+        z = w["weight"] @ x.ravel() + w["bias"] + w["hidden_weight"] @ (cont * h)
+        if static.size:
+            z = z + w["static_weight"] @ static
+        if params.type == "LSTM":
+            i, f, o, g = np.split(z, 4)
+            new_c = cont * _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
+            new_h = v = y = _sigmoid(o) * np.tanh(new_c)
+        else:
+            new_c, new_h = c, np.tanh(z)
+            v = w["output_weight"] @ new_h + w["output_bias"]
+            y = np.tanh(v)
+        steps.append(RecurrentStep(x.ravel(), static, float(cont), h, c, z, new_c, new_h, v, y))
+        h, c = new_h, new_c
+    return steps
+
+
+def recurrent(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """The outputs of all steps, and with `expose_hidden` the states behind the last one."""
+    streams = [recurrent_steps(params, weights, inputs, n) for n in range(inputs[0].shape[1])]
+    y = np.array([[step.y for step in steps] for steps in streams]).swapaxes(0, 1)
+    if not params.expose_hidden:
+        return [y]
+    h = np.array([[steps[-1].h for steps in streams]])
+    return [y, h, np.array([[steps[-1].c for steps in streams]])] if params.type == "LSTM" else [y, h]
+
+
+StepBack = Callable[..., tuple[Array, Array, Array, Array, float]]
+
+
+def _through_time(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], back: StepBack
+) -> list[Array]:
+    """Go back through the steps of each stream.
+
+    `back(step, weights, arriving at y, at h, at c)` gives what x, the static input, the states h and c before the step
+    and the indicator get.
+    """
+    out = [np.zeros(blob.shape) for blob in inputs]
+    w, count = as_float64(weights), len(arriving) - 1
+    has_static = len(inputs) - count == 3
+    for n in range(inputs[0].shape[1]):
+        at_h = arriving[1][0, n] if count else np.zeros(params.num_output)
+        at_c = arriving[2][0, n] if count == 2 else np.zeros(params.num_output)
+        steps = recurrent_steps(params, weights, inputs, n)
+        for t in range(len(steps) - 1, -1, -1):
+            to_x, to_static, at_h, at_c, to_cont = back(steps[t], w, arriving[0][t, n], at_h, at_c)
+            out[0][t, n] = to_x.reshape(inputs[0].shape[2:])
+            out[1][t, n] = to_cont
+            if has_static:
+                out[2][n] += to_static.reshape(inputs[2].shape[1:])
+        if count:
+            out[len(inputs) - count][0, n] = at_h
+        if count == 2:
+            out[-1][0, n] = at_c
+    return out
+
+
+def lstm_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """Backpropagation through time, by the chain rule of every product."""
+
+    def back(step: RecurrentStep, w: Weights, y: Array, at_h: Array, at_c: Array) -> Any:
+        i, f, o, g = np.split(step.z, 4)
+        at_h = at_h + y
+        at_c = at_c + at_h * _sigmoid(o) * (1 - np.tanh(step.c) ** 2)
+        by_sigmoid = [_sigmoid(v) * (1 - _sigmoid(v)) for v in (i, f, o)]
+        z = np.concatenate(
+            [
+                at_c * np.tanh(g) * by_sigmoid[0],
+                at_c * step.cont * step.c_before * by_sigmoid[1],
+                at_h * np.tanh(step.c) * by_sigmoid[2],
+                at_c * _sigmoid(i) * (1 - np.tanh(g) ** 2),
+            ]
+        )
+        conted = w["hidden_weight"].T @ z
+        cont = conted @ step.h_before + (at_c * _sigmoid(f)) @ step.c_before
+        return (*_to_inputs(w, z), step.cont * conted, at_c * step.cont * _sigmoid(f), cont)
+
+    return _through_time(params, weights, inputs, arriving, back)
+
+
+def rnn_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """Backpropagation through time."""
+
+    def back(step: RecurrentStep, w: Weights, y: Array, at_h: Array, at_c: Array) -> Any:
+        at_h = at_h + w["output_weight"].T @ (y * (1 - step.y**2))
+        z = at_h * (1 - step.h**2)
+        conted = w["hidden_weight"].T @ z
+        return (*_to_inputs(w, z), step.cont * conted, at_c, conted @ step.h_before)
+
+    return _through_time(params, weights, inputs, arriving, back)
+
+
+def _to_inputs(w: Weights, z: Array) -> tuple[Array, Array]:
+    return w["weight"].T @ z, w["static_weight"].T @ z if "static_weight" in w else np.zeros(0)
+
+
+def lstm_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], epsilon: float = 0.0
+) -> list[Array]:
+    """Arras et al. 2017 (EMNLP workshop WASSA): gates take nothing, sums by the epsilon rule, bias and epsilon keep.
+
+    h = o tanh(c): all to c. c = (cont f) c_before + i g: in proportion to the two terms, all of the first to c_before,
+    all of the second to g. g = tanh(z_g), where z_g is a sum over x, the static input, cont h_before and a bias.
+    """
+    rows = slice(3 * params.num_output, None)
+
+    def back(step: RecurrentStep, w: Weights, y: Array, at_h: Array, at_c: Array) -> Any:
+        i, f, _, z_g = np.split(step.z, 4)
+        share = divide(at_c + at_h + y, stabilised(step.c, epsilon))
+        to_c = step.cont * _sigmoid(f) * step.c_before * share
+        to_g = _sigmoid(i) * np.tanh(z_g) * share
+        parts = _sum_relevance(step, {name: array[rows] for name, array in w.items()}, z_g, to_g, epsilon)
+        return (*parts, to_c, 0.0)
+
+    return _through_time(params, weights, inputs, arriving, back)
+
+
+def rnn_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], epsilon: float = 0.0
+) -> list[Array]:
+    """The epsilon rule in the sum of the output and in that of the hidden state; tanh passes relevance on."""
+
+    def back(step: RecurrentStep, w: Weights, y: Array, at_h: Array, at_c: Array) -> Any:
+        at_h = at_h + epsilon_rule(step.h, w["output_weight"], w["output_bias"], y, epsilon)
+        return (*_sum_relevance(step, w, step.z, at_h, epsilon), at_c, 0.0)
+
+    return _through_time(params, weights, inputs, arriving, back)
+
+
+def _sum_relevance(step: RecurrentStep, w: Weights, z: Array, R: Array, epsilon: float) -> tuple[Array, Array, Array]:
+    """Epsilon rule of one sum z over x, the static input and the hidden state before: what each of them gets."""
+    terms = np.concatenate([step.x, step.static, step.cont * step.h_before])
+    names = ["weight", *(["static_weight"] if step.static.size else []), "hidden_weight"]
+    matrix = np.concatenate([w[name] for name in names], axis=1)
+    shares = terms * (matrix.T @ divide(R, stabilised(z, epsilon)))
+    ends = np.cumsum([step.x.size, step.static.size])
+    x, static, h = np.split(shares, ends)
+    return x, static, h
+
+
 LayerForward = Callable[[Any, Weights, list[Array]], list[Array]]
 LayerBackward = Callable[..., list[Array]]
+
+
+def _base(params: Any) -> float:
+    """The base of an exponential or logarithm; -1 means e."""
+    return math.e if params.base == -1 else params.base
 
 
 def _elementwise(function: Callable[[Any, Array], Array]) -> LayerForward:
@@ -443,7 +699,20 @@ FORWARD: dict[str, LayerForward] = {
     "AbsVal": _elementwise(lambda p, x: np.abs(x)),
     "ELU": _elementwise(lambda p, x: np.where(x > 0, x, p.alpha * (np.exp(np.minimum(x, 0)) - 1))),
     "Power": _elementwise(lambda p, x: (p.shift + p.scale * x) ** p.power),
+    "Exp": _elementwise(lambda p, x: _base(p) ** (p.shift + p.scale * x)),
+    "Log": _elementwise(lambda p, x: np.log(p.shift + p.scale * x) / np.log(_base(p))),
+    "BNLL": _elementwise(lambda p, x: np.logaddexp(0, x)),
+    "Swish": _elementwise(lambda p, x: x * _sigmoid(p.beta * x)),
+    "Clip": _elementwise(lambda p, x: np.maximum(p.low, np.minimum(x, p.high))),
+    "Threshold": _elementwise(lambda p, x: (x > p.threshold).astype(np.float64)),
     "Dropout": _elementwise(lambda p, x: x),
+    "MVN": mvn,
+    "Reduction": reduction,
+    "ArgMax": argmax,
+    "Tile": tile,
+    "Embed": embed,
+    "BatchReindex": batch_reindex,
+    "Filter": filter_,
     "Softmax": softmax,
     "BatchNorm": batch_norm,
     "Scale": scale,
@@ -453,6 +722,10 @@ FORWARD: dict[str, LayerForward] = {
     "Slice": slice_,
     "Flatten": reshape,
     "Reshape": reshape,
+    "RNN": recurrent,
+    "LSTM": recurrent,
+    "Parameter": lambda params, weights, inputs: [np.asarray(weights["value"], dtype=np.float64)],
+    "DummyData": lambda params, weights, inputs: [np.full(params.shape, params.value)],
     **naive_forks.FORWARD,
 }
 """Forward of each layer type by Caffe's name: (params, weights, inputs) -> outputs."""
@@ -564,6 +837,60 @@ def reshape_back(params: Any, weights: Weights, inputs: list[Array], arriving: l
     return [arriving[0].reshape(inputs[0].shape)]
 
 
+def mvn_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """dx_i = sum of g_j dy_j/dx_i, with the explicit Jacobian of each group.
+
+    y_j = u_j / d, u = x - mean, d = deviation + epsilon: dy_j/dx_i = du_j/dx_i / d - u_j u_i / (n deviation d^2).
+    """
+    x, g = inputs[0], arriving[0].ravel()
+    out = np.zeros(x.size)
+    for group, matrix in _mvn_matrices(params, x):
+        jacobian = matrix.copy()
+        u = x.ravel()[group] - x.ravel()[group].mean()
+        deviation = np.sqrt((u * u).mean())
+        if params.normalize_variance and deviation > 0:
+            jacobian -= np.outer(u, u) / (len(u) * deviation * (deviation + params.epsilon) ** 2)
+        out[group] = g[group] @ jacobian
+    return [out.reshape(x.shape)]
+
+
+def reduction_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """dx = coefficient g times 1, 1 / n, sign(x) or 2 x."""
+    rows, _, factor = _reduction_terms(params, inputs[0])
+    slope = {"ASUM": np.sign(rows), "SUMSQ": 2 * rows}.get(params.operation, np.ones(rows.shape))
+    return [(factor * slope * arriving[0].reshape(-1, 1)).reshape(inputs[0].shape)]
+
+
+def tile_back(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """What arrives at the copies, summed up."""
+    return [np.sum(np.split(arriving[0], params.tiles, axis=params.axis), axis=0)]
+
+
+def batch_reindex_back(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """What arrives at each copy of a row, summed up; nothing for the indices."""
+    out = np.zeros(inputs[0].shape)
+    np.add.at(out, inputs[1].astype(int), arriving[0])
+    return [out, np.zeros(inputs[1].shape)]
+
+
+def filter_back(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """What arrives at the rows that were chosen; nothing for the others and the selector."""
+    out = [np.zeros(x.shape) for x in inputs]
+    for into, value in zip(out, arriving, strict=False):
+        into[np.flatnonzero(inputs[-1])] = value
+    return out
+
+
+def nothing_back(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """The derivative of what is constant almost everywhere."""
+    return [np.zeros(x.shape) for x in inputs]
+
+
+def to_nothing(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """Layers that read nothing send nothing."""
+    return []
+
+
 def _derivative(function: Callable[[Any, Array], Array | float]) -> LayerBackward:
     """Chain rule of an element-wise function with the given derivative."""
     return lambda params, weights, inputs, arriving: [arriving[0] * function(params, inputs[0])]
@@ -574,10 +901,6 @@ def _power_derivative(params: Any, x: Array) -> Array:
     if params.power * params.scale == 0:
         return np.zeros(x.shape)
     return params.power * params.scale * (params.shift + params.scale * x) ** (params.power - 1)
-
-
-def _sigmoid(x: Array) -> Array:
-    return 0.5 * np.tanh(0.5 * x) + 0.5
 
 
 GRADIENT: dict[str, LayerBackward] = {
@@ -592,7 +915,20 @@ GRADIENT: dict[str, LayerBackward] = {
     "AbsVal": _derivative(lambda p, x: np.sign(x)),
     "ELU": _derivative(lambda p, x: np.where(x > 0, 1.0, p.alpha * np.exp(np.minimum(x, 0)))),
     "Power": _derivative(_power_derivative),
+    "Exp": _derivative(lambda p, x: np.log(_base(p)) * p.scale * _base(p) ** (p.shift + p.scale * x)),
+    "Log": _derivative(lambda p, x: p.scale / ((p.shift + p.scale * x) * np.log(_base(p)))),
+    "BNLL": _derivative(lambda p, x: _sigmoid(x)),
+    "Swish": _derivative(lambda p, x: _sigmoid(p.beta * x) * (1 + p.beta * x * (1 - _sigmoid(p.beta * x)))),
+    "Clip": _derivative(lambda p, x: ((x >= p.low) & (x <= p.high)).astype(np.float64)),
+    "Threshold": nothing_back,
     "Dropout": _derivative(lambda p, x: 1.0),
+    "MVN": mvn_gradient,
+    "Reduction": reduction_gradient,
+    "ArgMax": nothing_back,
+    "Tile": tile_back,
+    "Embed": nothing_back,
+    "BatchReindex": batch_reindex_back,
+    "Filter": filter_back,
     "Softmax": softmax_gradient,
     "BatchNorm": batch_norm_gradient,
     "Scale": scale_gradient,
@@ -602,6 +938,10 @@ GRADIENT: dict[str, LayerBackward] = {
     "Slice": join,
     "Flatten": reshape_back,
     "Reshape": reshape_back,
+    "RNN": rnn_gradient,
+    "LSTM": lstm_gradient,
+    "Parameter": to_nothing,
+    "DummyData": to_nothing,
     **naive_forks.GRADIENT,
 }
 """True derivative of each layer type: (params, weights, inputs, gradients of outputs) -> gradients of inputs."""
@@ -659,6 +999,17 @@ def zplus_rule(x: Array, W: Array, b: Array, R: Array) -> Array:
     return divide(R, z_plus.sum(axis=1) + positive(b)) @ z_plus
 
 
+def excitation_rule(x: Array, W: Array, b: Array, R: Array) -> Array:
+    """R_i = sum_j z_ji+ / (sum z_j+) R_j: z+ without bias (Zhang et al. 2016, excitation backprop)."""
+    z_plus = positive(W * x)
+    return divide(R, z_plus.sum(axis=1)) @ z_plus
+
+
+def z_rule(x: Array, W: Array, b: Array, R: Array) -> Array:
+    """R_i = sum_j x_i w_ji / z_j R_j (PLOS ONE, eq. 56)."""
+    return (W * x).T @ divide(R, W @ x + b)
+
+
 def gamma_rule(x: Array, W: Array, b: Array, R: Array, gamma: float = 0.25) -> Array:
     """R_i = sum_j x_i (w_ji + gamma w_ji+) / (sum_i x_i (w_ji + gamma w_ji+) + b_j + gamma b_j+) R_j (overview).
 
@@ -671,13 +1022,12 @@ def gamma_rule(x: Array, W: Array, b: Array, R: Array, gamma: float = 0.25) -> A
 def generalized_gamma_rule(x: Array, W: Array, b: Array, R: Array, gamma: float = 0.25) -> Array:
     """Gamma rule for inputs of any sign (Andeol et al. 2021; zennit's Gamma).
 
-    z_ji = w_ji x_i. Where z_j > 0 the terms are z_ji + gamma z_ji+, where z_j < 0 they are z_ji + gamma z_ji-; the
-    bias is treated alike and takes part in the denominator; where z_j = 0 the term is dropped. For x >= 0 and
-    z_j > 0 this is `gamma_rule`.
+    z_ji = w_ji x_i. Where z_j >= 0 the terms are z_ji + gamma z_ji+, where z_j < 0 they are z_ji + gamma z_ji-; the
+    bias is treated alike and takes part in the denominator. For x >= 0 and z_j >= 0 this is `gamma_rule`.
     """
     z, terms = W @ x + b, W * x
     up, down = terms + gamma * positive(terms), terms + gamma * negative(terms)
-    s_up = np.where(z > 0, divide(R, up.sum(axis=1) + b + gamma * positive(b)), 0.0)
+    s_up = np.where(z >= 0, divide(R, up.sum(axis=1) + b + gamma * positive(b)), 0.0)
     s_down = np.where(z < 0, divide(R, down.sum(axis=1) + b + gamma * negative(b)), 0.0)
     return s_up @ up + s_down @ down
 
@@ -717,8 +1067,10 @@ def pass_rule(x: Array, W: Array, b: Array, R: Array) -> Array:
 
 RULES: dict[str, Callable[..., Array]] = {
     "epsilon": epsilon_rule,
+    "z": z_rule,
     "alphabeta": alphabeta_rule,
     "zplus": zplus_rule,
+    "excitation": excitation_rule,
     "gamma": gamma_rule,
     "generalized_gamma": generalized_gamma_rule,
     "zbox": zbox_rule,
@@ -898,6 +1250,39 @@ def bias_relevance(
     return out
 
 
+def mvn_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], epsilon: float = 0.0
+) -> list[Array]:
+    """Epsilon rule on y = M x, the deviation in M taken for a constant."""
+    x, R, y = inputs[0], arriving[0].ravel(), mvn(params, weights, inputs)[0].ravel()
+    out = np.zeros(x.size)
+    for group, matrix in _mvn_matrices(params, x):
+        terms = matrix * x.ravel()[group]
+        out[group] = divide(R[group], stabilised(y[group], epsilon)) @ terms
+    return [out.reshape(x.shape)]
+
+
+def reduction_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], epsilon: float = 0.0
+) -> list[Array]:
+    """In proportion to the terms of the sum."""
+    _, terms, factor = _reduction_terms(params, inputs[0])
+    y = factor * terms.sum(axis=1, keepdims=True)
+    return [(factor * terms * divide(arriving[0].reshape(y.shape), stabilised(y, epsilon))).reshape(inputs[0].shape)]
+
+
+def embed_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], epsilon: float = 0.0
+) -> list[Array]:
+    """Epsilon rule of the InnerProduct of one-hot vectors; the index gets what its place in the vector gets."""
+    w = np.asarray(weights["weight"], dtype=np.float64)
+    b = np.asarray(weights["bias"], dtype=np.float64) if params.bias else np.zeros(params.num_output)
+    R = arriving[0].reshape(-1, params.num_output)
+    one_hot = np.eye(params.input_dim)[inputs[0].astype(int).ravel()]
+    sent = [epsilon_rule(x, w.T, b, r, epsilon).sum() for x, r in zip(one_hot, R, strict=True)]
+    return [np.reshape(sent, inputs[0].shape)]
+
+
 RELEVANCE: dict[str, LayerBackward] = {
     "Convolution": linear_relevance,
     "InnerProduct": linear_relevance,
@@ -910,7 +1295,20 @@ RELEVANCE: dict[str, LayerBackward] = {
     "AbsVal": pass_through,
     "ELU": pass_through,
     "Power": pass_through,
+    "Exp": pass_through,
+    "Log": pass_through,
+    "BNLL": pass_through,
+    "Swish": pass_through,
+    "Clip": pass_through,
+    "Threshold": nothing_back,
     "Dropout": pass_through,
+    "MVN": mvn_relevance,
+    "Reduction": reduction_relevance,
+    "ArgMax": nothing_back,
+    "Tile": tile_back,
+    "Embed": embed_relevance,
+    "BatchReindex": batch_reindex_back,
+    "Filter": filter_back,
     "Softmax": pass_through,
     "BatchNorm": batch_norm_relevance,
     "Scale": scale_relevance,
@@ -920,11 +1318,16 @@ RELEVANCE: dict[str, LayerBackward] = {
     "Slice": join,
     "Flatten": reshape_back,
     "Reshape": reshape_back,
+    "RNN": rnn_relevance,
+    "LSTM": lstm_relevance,
+    "Parameter": to_nothing,
+    "DummyData": to_nothing,
     **naive_forks.RELEVANCE,
 }
 """Relevance of each layer type: (params, weights, inputs, relevance of the outputs, **options) -> of the inputs.
 
-No paper gives a rule for Softmax, since explanations start below it; here it passes like an activation.
+No paper gives a rule for Softmax, since explanations start below it; here it passes like an activation. ArgMax and
+Threshold pass nothing.
 """
 
 

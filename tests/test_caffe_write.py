@@ -12,25 +12,33 @@ from caffe2lrp.converters.caffe.layers import known_types
 from caffe2lrp.errors import FileFormatError
 from caffe2lrp.ir import Layer, Network
 from caffe2lrp.layers import REGISTRY
-from caffe2lrp.layers.activation import ELU, Power, PReLU, ReLU
+from caffe2lrp.layers.activation import BNLL, ELU, Clip, Exp, Log, Power, PReLU, ReLU, Swish, Threshold
 from caffe2lrp.layers.affine import Bias, Scale
+from caffe2lrp.layers.argmax import ArgMax
 from caffe2lrp.layers.axpy import Axpy
 from caffe2lrp.layers.base import LayerParams
 from caffe2lrp.layers.batch_norm import BN, BatchNorm
-from caffe2lrp.layers.clipped import Clip, HardSigmoid, HardSwish, Swish
+from caffe2lrp.layers.clipped import HardSigmoid, HardSwish
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.detection import DetectionOutput, PriorBox, ProposalLayer
 from caffe2lrp.layers.dropout import Dropout
 from caffe2lrp.layers.eltwise import Eltwise
+from caffe2lrp.layers.embed import Embed
 from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.layers.join import Concat, Slice
 from caffe2lrp.layers.lrn import LRN
+from caffe2lrp.layers.mvn import MVN
 from caffe2lrp.layers.normalize import Normalize
 from caffe2lrp.layers.permute import Permute, ShuffleChannel
 from caffe2lrp.layers.pooling import Pooling
+from caffe2lrp.layers.recurrent import LSTM, RNN
+from caffe2lrp.layers.reduction import Reduction
 from caffe2lrp.layers.regions import ROIPooling
 from caffe2lrp.layers.reshape import Flatten, Reshape
+from caffe2lrp.layers.selection import BatchReindex, Filter
 from caffe2lrp.layers.softmax import Softmax
+from caffe2lrp.layers.source import DummyData, Parameter
+from caffe2lrp.layers.tile import Tile
 from caffe2lrp.layers.upsample import Interp, Upsample
 from tests.golden import single_precision
 from tests.test_caffe_oracle import read_with_oracle
@@ -96,7 +104,27 @@ EXAMPLES: list[tuple[LayerParams, list[tuple[int, ...]]]] = [
     (PReLU(channel_shared=True), [IMAGE]),
     (ELU(0.25), [IMAGE]),
     (Power(2, -0.5, 1e-5), [IMAGE]),
+    (Exp(), [IMAGE]),
+    (Exp(2.5, -0.5, 0.25), [IMAGE]),
+    (Log(10.0, 0.1, 3.0), [IMAGE]),
+    (BNLL(), [IMAGE]),
+    (Swish(-0.5), [IMAGE]),
+    (Clip(0.0, 6.0), [IMAGE]),
+    (Clip(-1.5, 0.0), [IMAGE]),
+    (Threshold(-0.25), [IMAGE]),
     (Dropout(0.75), [IMAGE]),
+    (MVN(), [IMAGE]),
+    (MVN(False, True, 0.1), [IMAGE]),
+    *((Reduction(kind, -2, 0.1), [IMAGE]) for kind in ("SUM", "ASUM", "SUMSQ", "MEAN")),
+    (Reduction(), [IMAGE]),
+    (ArgMax(), [IMAGE]),
+    (ArgMax(True, 3, 1), [IMAGE]),
+    (ArgMax(axis=0), [IMAGE]),
+    (Tile(3, -1), [IMAGE]),
+    (Embed(5, 7), [IMAGE]),
+    (Embed(5, 7, bias=False), [IMAGE]),
+    (BatchReindex(), [IMAGE, (3,)]),
+    (Filter(), [IMAGE, (2, 5), (2, 1)]),
     (Scale(), [IMAGE]),
     (Scale(axis=0, num_axes=-1, bias=True), [IMAGE]),
     (Scale(axis=-1, bias=True), [IMAGE, (8,)]),
@@ -124,6 +152,13 @@ EXAMPLES: list[tuple[LayerParams, list[tuple[int, ...]]]] = [
     (Flatten(0, 2), [IMAGE]),
     (Reshape((0, -1, 3), 1, 2), [IMAGE]),
     (Reshape((2, -1)), [IMAGE]),
+    (RNN(3), [(4, 2, 5), (4, 2)]),
+    (RNN(3, expose_hidden=True), [(4, 2, 5), (4, 2), (2, 7), (1, 2, 3)]),
+    (LSTM(3), [(4, 2, 5), (4, 2), (2, 7)]),
+    (LSTM(3, expose_hidden=True), [(4, 2, 5), (4, 2), (1, 2, 3), (1, 2, 3)]),
+    (Parameter((2, 3)), []),
+    (DummyData((2, 3)), []),
+    (DummyData((2, 3, 1), -0.1), []),
     (Permute((0, 2, 3, 1)), [IMAGE]),
     (ShuffleChannel(2), [IMAGE]),
     (Normalize(), [IMAGE]),
@@ -131,8 +166,6 @@ EXAMPLES: list[tuple[LayerParams, list[tuple[int, ...]]]] = [
     (BN(), [IMAGE]),
     (BN(epsilon=1e-3), [IMAGE]),
     (BN(statistics=False), [IMAGE]),
-    (Clip(0.0, 6.0), [IMAGE]),
-    (Clip(-1.5, 0.0), [IMAGE]),
     (Swish(), [IMAGE]),
     (Swish(0.7), [IMAGE]),
     (HardSigmoid(0.3, 0.4), [IMAGE]),
@@ -170,7 +203,11 @@ def test_every_layer_type_survives(tmp_path: Path, params: LayerParams, shapes: 
     weights = {k: rng.standard_normal(s).astype(np.float32) for k, s in params.weight_shapes(shapes).items()}
     outputs = tuple(f"out{i}" for i in range(len(params.output_shapes(shapes))))
     params = single_precision(params)  # which Caffe's files have
-    network = Network("one layer", inputs, [Layer("it", params, tuple(inputs), outputs, weights)])
+    layers = [Layer("it", params, tuple(inputs), outputs, weights)]
+    if not inputs:  # a net needs one; what a layer without bottoms writes must be of use
+        inputs = {"data": params.output_shapes([])[0]}
+        layers.append(Layer("add", Eltwise(), ("data", *outputs), ("sum",)))
+    network = Network("one layer", inputs, layers)
     assert_equal(round_trip(network, tmp_path), network)
 
 

@@ -14,19 +14,27 @@ from caffe2lrp.layers import (
     REGISTRY,
     activation,
     affine,
+    argmax,
     axpy,
     batch_norm,
     clipped,
     detection,
     dropout,
     eltwise,
+    embed,
     join,
     lrn,
+    mvn,
     normalize,
     permute,
     pooling,
+    recurrent,
+    reduction,
     regions,
+    selection,
     softmax,
+    source,
+    tile,
     upsample,
 )
 from caffe2lrp.layers import reshape as reshaping
@@ -61,6 +69,27 @@ LAYERS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
     "ELU": (activation.ELU(0.7), [(2, 3, 4)]),
     "Power": (activation.Power(3.0, 0.5, 2.0), [(2, 3, 4)]),
     "Power, constant": (activation.Power(0.0, 0.5, 2.0), [(2, 3, 4)]),
+    "Exp": (activation.Exp(2.0, 0.5, -1.0), [(2, 3, 4)]),
+    "Exp, natural": (activation.Exp(shift=0.5), [(2, 3, 4)]),
+    "Log": (activation.Log(10.0, 0.5, 3.0), [(2, 3, 4)]),
+    "BNLL": (activation.BNLL(), [(2, 3, 4)]),
+    "Swish": (activation.Swish(1.5), [(2, 3, 4)]),
+    "Clip": (activation.Clip(-0.5, 0.75), [(2, 3, 4)]),
+    "Threshold": (activation.Threshold(0.25), [(2, 3, 4)]),
+    "MVN": (mvn.MVN(), [(2, 3, 4, 2)]),
+    "MVN, across": (mvn.MVN(across_channels=True, epsilon=0.1), [(2, 3, 4)]),
+    "MVN, mean only": (mvn.MVN(False), [(2, 3, 4, 2)]),
+    **{
+        f"Reduction, {kind}": (reduction.Reduction(kind, 1, -0.5), [(2, 3, 4)])  # type: ignore[arg-type]
+        for kind in ("SUM", "ASUM", "SUMSQ", "MEAN")
+    },
+    "Reduction, all": (reduction.Reduction(), [(2, 3, 4)]),
+    "ArgMax": (argmax.ArgMax(top_k=2), [(2, 3, 4)]),
+    "ArgMax, axis": (argmax.ArgMax(axis=1, top_k=3), [(2, 3, 4)]),
+    "Tile": (tile.Tile(3), [(2, 3, 4)]),
+    "Embed": (embed.Embed(5, 7), [(2, 3)]),
+    "BatchReindex": (selection.BatchReindex(), [(2, 3, 4), (5,)]),
+    "Filter": (selection.Filter(), [(2, 3, 4), (2, 5), (2,)]),
     "Dropout": (dropout.Dropout(), [(2, 3, 4)]),
     "Softmax": (softmax.Softmax(), [(2, 3, 4)]),
     "BatchNorm": (batch_norm.BatchNorm(), [(2, 3, 4, 2)]),
@@ -78,6 +107,13 @@ LAYERS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
     "Slice, points": (join.Slice(3, axis=-1, points=(1, 3)), [(2, 3, 4)]),
     "Flatten": (reshaping.Flatten(), [(2, 3, 4)]),
     "Reshape": (reshaping.Reshape((0, -1, 2)), [(2, 3, 4)]),
+    "RNN": (recurrent.RNN(3), [(4, 2, 5), (4, 2)]),
+    "RNN, static and states": (recurrent.RNN(3, True), [(4, 2, 5), (4, 2), (2, 7), (1, 2, 3)]),
+    "LSTM": (recurrent.LSTM(3), [(4, 2, 5), (4, 2)]),
+    "LSTM, static": (recurrent.LSTM(3), [(4, 2, 5, 2), (4, 2), (2, 2, 3)]),
+    "LSTM, static and states": (recurrent.LSTM(3, True), [(4, 2, 5), (4, 2), (2, 7), (1, 2, 3), (1, 2, 3)]),
+    "Parameter": (source.Parameter((2, 3)), []),
+    "DummyData": (source.DummyData((2, 3), 1.5), []),
     "Pooling, mask": (pooling.Pooling("MAX", (3, 2), stride=(2, 2), pad=(1, 0), mask=True), [(2, 2, 6, 7)]),
     "Permute": (permute.Permute((2, 0)), [(2, 3, 4, 5)]),
     "ShuffleChannel": (permute.ShuffleChannel(2), [(2, 6, 3)]),
@@ -85,8 +121,6 @@ LAYERS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
     "Normalize, pixels": (normalize.Normalize(False, False), [(2, 3, 2, 4)]),
     "BN": (batch_norm.BN(), [(2, 3, 4)]),
     "BN, merged": (batch_norm.BN(statistics=False), [(2, 3, 4)]),
-    "Clip": (clipped.Clip(-0.5, 1.0), [(2, 3, 4)]),
-    "Swish": (clipped.Swish(1.5), [(2, 3, 4)]),
     "HardSigmoid": (clipped.HardSigmoid(0.7, 0.4), [(2, 3, 4)]),
     "HardSwish": (clipped.HardSwish(), [(2, 3, 4)]),
     "Upsample": (upsample.Upsample((2, 3)), [(2, 3, 2, 4)]),
@@ -113,6 +147,8 @@ def some_layer(name: str) -> tuple[Any, dict[str, np.ndarray], list[np.ndarray]]
         weights |= {"variance": rng.uniform(0.5, 2, 3), "weight": np.array([2.0])}
     weights |= {key: np.abs(value) for key, value in weights.items() if key == "variance"}
     inputs = [rng.normal(0, 1, shape) for shape in shapes]
+    if params.type in ("Embed", "BatchReindex"):
+        inputs[-1] = rng.integers(0, params.input_dim if params.type == "Embed" else 2, shapes[-1]).astype(np.float64)
     if params.type == "ROIPooling":  # of the one image
         inputs[1][:, 0] *= 0.1
     return params, weights, inputs
@@ -172,6 +208,8 @@ def test_gradient_is_the_derivative(name: str) -> None:
 
     for _ in range(5):
         direction = [rng.normal(0, 1, x.shape) for x in inputs]
+        if params.type in ("Embed", "BatchReindex"):
+            direction[-1][...] = 0  # indices have no neighbours
         h = 1e-6
         above, below = (
             value([x + sign * h * d for x, d in zip(inputs, direction, strict=True)]) for sign in (1.0, -1.0)
@@ -355,11 +393,13 @@ CONSERVING = [
     name
     for name, (params, shapes) in LAYERS.items()
     if params.type in ("Eltwise", "Concat", "Slice", "Flatten", "Reshape", "Dropout", "Softmax")
-    or isinstance(params, activation.Activation)
+    or params.type in ("MVN", "Reduction", "Tile", "BatchReindex", "Filter")
+    or (isinstance(params, activation.Activation) and params.type != "Threshold")
     or (params.type in ("Scale", "Bias") and len(shapes) == 2 and not getattr(params, "bias", False))
     or params.type in ("Permute", "ShuffleChannel", "Normalize", "Interp", "Axpy")
     or name == "Upsample"
 ]
+RECURRENT = [name for name, (params, _) in LAYERS.items() if isinstance(params, recurrent.Recurrent)]
 
 
 @pytest.mark.parametrize("name", CONSERVING)
@@ -370,6 +410,26 @@ def test_conserving_layers(name: str) -> None:
     sent = naive.RELEVANCE[params.type](params, weights, inputs, arriving)
     assert [r.shape for r in sent] == [x.shape for x in inputs]
     assert sum(r.sum() for r in sent) == pytest.approx(sum(r.sum() for r in arriving))
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_recurrent_layers_without_biases_conserve(name: str) -> None:
+    params, weights, inputs = some_layer(name)
+    weights = {key: 0 * value if key.endswith("bias") else value for key, value in weights.items()}
+    inputs[1] = np.array([[0, 1], [1, 1], [1, 0], [1, 1]], dtype=np.float64)
+    outputs = naive.FORWARD[params.type](params, weights, inputs)
+    arriving = [np.random.default_rng(2).normal(0, 1, y.shape) for y in outputs]
+    sent = naive.RELEVANCE[params.type](params, weights, inputs, arriving)
+    assert [r.shape for r in sent] == [x.shape for x in inputs]
+    assert not sent[1].any()
+    assert sum(r.sum() for r in sent) == pytest.approx(sum(r.sum() for r in arriving))
+    # Stream 1 begins anew at step 2: what starts behind it stays behind it.
+    late = [np.zeros(y.shape) for y in outputs]
+    late[0][2:, 1] = 1
+    sent = naive.RELEVANCE[params.type](params, weights, inputs, late)
+    assert not sent[0][:2].any()
+    assert not sent[0][:, 0].any()
+    assert sent[0][2, 1].all()
 
 
 @pytest.mark.parametrize("name", ["BatchNorm", "BN", "Scale", "Bias", "Scale, two inputs and bias"])

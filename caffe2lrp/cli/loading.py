@@ -18,6 +18,7 @@ import numpy as np
 from caffe2lrp.cli.options import DEFAULT_MODEL, ModelOptions, parse_numbers, parse_scale, parse_shape
 from caffe2lrp.cli.terminal import say
 from caffe2lrp.converters import caffe
+from caffe2lrp.engine.inputs import listed
 from caffe2lrp.errors import DownloadError, FileFormatError, ImageError, ModelError, OptionError
 from caffe2lrp.ir import Network
 from caffe2lrp.models import fetch, nets, zoo
@@ -55,7 +56,10 @@ def open_network(options: ModelOptions, *, pictures: bool = True) -> Network:
         network = with_shape(zoo.load(options.model or DEFAULT_MODEL), options)
         entry = None
     if pictures and len(network.inputs) > 1:
-        raise ModelError(f"{network.name} has the inputs {', '.join(network.inputs)}; nets with one input can be run")
+        raise ModelError(
+            f"{network.name} has the inputs {listed(network)}; a picture can be given to a net with one input only. "
+            "Run this one in Python, with a dict of arrays: net.forward({...}), caffe2lrp.explain(net, {...})"
+        )
     known = network.preprocessing is not None or (entry is not None and entry.preprocessing is not None)
     if pictures or known or _asked(options):
         network.describe(preprocessing=_preprocessing(options, network, entry))

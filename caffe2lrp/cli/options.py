@@ -36,6 +36,31 @@ class Start(StrEnum):
     ONE = "one"
 
 
+class Mode(StrEnum):
+    """Whose numbers the figures show."""
+
+    CLEAN = "clean"
+    TOOLBOX = "toolbox"
+
+
+class SheetName(StrEnum):
+    """What a figure compares."""
+
+    PARAMETERS = "parameters"
+    LRN = "lrn"
+    METHODS = "methods"
+
+
+class Operator(StrEnum):
+    """What regions are replaced by."""
+
+    UNIFORM = "uniform"
+    DIRICHLET = "dirichlet"
+    CONSTANT = "constant"
+    BLUR = "blur"
+    FLIP = "flip"
+
+
 class Precision(StrEnum):
     """Precision of all arithmetic."""
 
@@ -63,12 +88,12 @@ class ModelOptions:
 class RuleOptions:
     """How relevance is propagated, and where it starts."""
 
-    rule: str | None = None
-    composite: str | None = None
+    rules: Sequence[str] = ()
+    composites: Sequence[str] = ()
     parameters: Mapping[str, float] = field(default_factory=dict)
     lrn: LRNRule = LRNRule.TAYLOR
     layer: str | None = None
-    start: Start = Start.SCORE
+    start: Start | None = None
 
 
 @dataclass(frozen=True)

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 from caffe2lrp.ir import Layer, Network
-from caffe2lrp.layers.activation import AbsVal, ReLU, Sigmoid
-from caffe2lrp.layers.clipped import Clip, HardSigmoid
+from caffe2lrp.layers.activation import BNLL, AbsVal, Clip, Exp, ReLU, Sigmoid, Swish, Threshold
+from caffe2lrp.layers.argmax import ArgMax
+from caffe2lrp.layers.clipped import HardSigmoid
 from caffe2lrp.layers.dropout import Dropout
 from caffe2lrp.layers.eltwise import Eltwise
 from caffe2lrp.layers.join import Concat, Slice
 from caffe2lrp.layers.lrn import LRN
 from caffe2lrp.layers.permute import Permute, ShuffleChannel
 from caffe2lrp.layers.pooling import Pooling
+from caffe2lrp.layers.reduction import Reduction
 from caffe2lrp.layers.regions import ROIPooling
 from caffe2lrp.layers.reshape import Flatten, Reshape
+from caffe2lrp.layers.selection import BatchReindex, Filter
 from caffe2lrp.layers.softmax import Softmax
+from caffe2lrp.layers.tile import Tile
 from caffe2lrp.layers.upsample import Interp, Upsample
 
-_KEEPING = (Concat, Dropout, Flatten, LRN, Pooling, Reshape, Slice)
-_MOVING = (Permute, ShuffleChannel, Interp, Upsample, ROIPooling)
-"""What keeps the sign of its first input; the others are places."""
+_MAKING = (AbsVal, BNLL, Exp, HardSigmoid, Sigmoid, Softmax, Threshold)
+_KEEPING = (ArgMax, BatchReindex, Concat, Dropout, Filter, Flatten, LRN, Pooling, Reshape, Slice, Swish, Tile)
+_MOVING = (Interp, Permute, ROIPooling, ShuffleChannel, Upsample)
 
 
 def nonnegative_blobs(network: Network) -> set[str]:
     """Blobs whose values are at least 0, whatever the input."""
     found: set[str] = set()
     for layer in network.layers:
-        moved = isinstance(layer.params, _MOVING) and layer.inputs[0] in found
-        if moved or _makes_nonnegative(layer) or (_keeps_sign(layer) and all(blob in found for blob in layer.inputs)):
+        carriers = layer.params.carriers(layer.inputs)
+        if _makes_nonnegative(layer) or (_keeps_sign(layer) and all(blob in found for blob in carriers)):
             found.update(layer.outputs)
     return found
 
@@ -35,11 +39,19 @@ def _makes_nonnegative(layer: Layer) -> bool:
     p = layer.params
     if isinstance(p, Clip):
         return p.low >= 0
-    return isinstance(p, (Sigmoid, HardSigmoid, AbsVal, Softmax)) or (isinstance(p, ReLU) and p.negative_slope == 0)
+    if isinstance(p, ArgMax):
+        return not p.out_max_val
+    if isinstance(p, Reduction):
+        return p.operation in ("ASUM", "SUMSQ") and p.coefficient >= 0
+    return isinstance(p, _MAKING) or (isinstance(p, ReLU) and p.negative_slope == 0)
 
 
 def _keeps_sign(layer: Layer) -> bool:
     p = layer.params
     if isinstance(p, Eltwise):
         return all(c >= 0 for c in p.coefficients)
-    return isinstance(p, (*_KEEPING, ReLU))
+    if isinstance(p, Reduction):
+        return p.coefficient >= 0
+    if isinstance(p, Clip):
+        return p.high >= 0
+    return isinstance(p, (*_KEEPING, *_MOVING, ReLU))

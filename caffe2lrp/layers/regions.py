@@ -25,6 +25,7 @@ class ROIPooling(LayerParams):
 
     type = "ROIPooling"
     input_count = (2, 2)
+    selectors = (1,)
 
     pooled: tuple[int, int]
     spatial_scale: float = 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from caffe2lrp.layers.base import LayerParams, Shape, ShapeError, register
@@ -32,6 +33,9 @@ class Upsample(LayerParams):
     scale: tuple[int, int] = (2, 2)
     size: tuple[int, int] | None = None
     cut: tuple[int, int] = (0, 0)
+
+    def carriers(self, inputs: Sequence[str]) -> list[str]:
+        return list(inputs[:1])
 
     def output_shapes(self, inputs: list[Shape]) -> list[Shape]:
         shape = inputs[0]

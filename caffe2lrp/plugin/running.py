@@ -28,7 +28,8 @@ def add_backward(plan: RelevancePlan, layer: Layer, name: str) -> None:
     inputs, outputs = (_read_only([values[blob] for blob in blobs]) for blobs in (layer.inputs, layer.outputs))
     weights = _weights(plan.forward, layer)
     arriving = _read_only([plan.relevance[blob] for blob in layer.outputs])
-    targets = [plan.into(blob) for blob in layer.inputs]
+    carriers = set(layer.params.carriers(layer.inputs))
+    targets = [plan.into(blob) if blob in carriers else None for blob in layer.inputs]
     method = getattr(layer.params, name)
     _add(plan, layer, name, lambda: method(inputs, weights, outputs, arriving), targets)
 
@@ -38,7 +39,7 @@ def _add(
     layer: Layer,
     name: str,
     compute: Callable[[], np.ndarray | Sequence[np.ndarray]],
-    targets: list[np.ndarray],
+    targets: Sequence[np.ndarray | None],
 ) -> None:
     def run() -> None:
         what = f"{layer}: {name} of its plug-in"
@@ -48,7 +49,8 @@ def _add(
         if len(results) != len(targets):
             raise PluginError(f"{what} returned {len(results)} arrays where {len(targets)} are expected")
         for result, target in zip(results, targets, strict=True):
-            _store(np.asarray(result), target, what)
+            if target is not None:
+                _store(np.asarray(result), target, what)
 
     plan.program.add_python(run, layer.name)
 

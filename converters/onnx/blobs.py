@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -66,12 +68,14 @@ class NetworkBlobs:
         """All blobs, by the IR's names."""
         given = {blob: np.asarray(inputs[blob], np.float32) for blob in self.network.inputs}
         x = given[self.network.input] if len(given) == 1 else given
-        once = self.network.with_layers(self.network.layers)  # plans stay with a network, and are large
-        return once.forward(x, keep=[blob for blob in once.shapes if blob not in given])
+        once = self.network.with_layers(self.network.layers)
+        values = once.forward(x, keep=[blob for blob in once.shapes if blob not in given])
+        once._plans.clear()  # they are large, and hold on to the network that holds on to them
+        return values
 
 
 def random_inputs(network: Network, seed: int, n: int | None = None) -> dict[str, np.ndarray]:
-    """Seeded inputs: between black and white where preprocessing is known, else normal; float32.
+    """Seeded inputs: between black and white where preprocessing is known, indices for who reads such, else normal.
 
     Parameters
     ----------
@@ -81,13 +85,24 @@ def random_inputs(network: Network, seed: int, n: int | None = None) -> dict[str
         Seed of `numpy.random.default_rng`.
     n
         Number of images; None is the network's own.
+
+    Returns
+    -------
+    dict
+        Arrays by input blob, float32.
     """
     rng = np.random.default_rng(seed)
-    shapes = (network if n is None else network.with_batch(n)).inputs
+    network = network if n is None else network.with_batch(n)
+    shapes = network.inputs
     inputs = {blob: rng.normal(size=shape).astype(np.float32) for blob, shape in shapes.items()}
     if network.preprocessing is not None:
         low, high = network.preprocessing.bounds(network.input_shape)
         inputs[network.input] = rng.uniform(low, high, shapes[network.input]).astype(np.float32)
+    for layer in network.layers:
+        for position, count in layer.params.indices([network.shapes[blob] for blob in layer.inputs]).items():
+            blob = layer.inputs[position]
+            if blob in inputs:
+                inputs[blob] = rng.integers(0, count, shapes[blob]).astype(np.float32)
     return inputs
 
 
@@ -243,6 +258,14 @@ class OnnxBlobs:
 
     def _typed(self, inputs: Blobs) -> dict[str, np.ndarray]:
         return {name: np.ascontiguousarray(inputs[name], _TYPES.get(kind)) for name, (kind, _) in self._inputs.items()}
+
+
+def return_memory() -> None:
+    """Give freed memory back to the system: glibc keeps arrays of up to 32 MB for later."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def _node(node: onnx.NodeProto) -> str:

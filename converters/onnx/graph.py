@@ -185,6 +185,13 @@ def _place(layer: Layer) -> str:
     return f"{origin.type or layer.type}, {Path(origin.file).name}{line}"
 
 
+def tensor_type(dtype: np.dtype[Any] | type[np.generic]) -> int:
+    """ONNX's number of a NumPy type, for Cast."""
+    from onnx import helper
+
+    return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+
 def _unique(name: str, taken: set[str]) -> str:
     new, number = name, 1
     while new in taken:

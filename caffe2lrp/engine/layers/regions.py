@@ -9,7 +9,6 @@ from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, relevance
 from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer
-from caffe2lrp.kernels import eltwise
 from caffe2lrp.kernels import regions as kernels
 from caffe2lrp.layers.regions import ROIPooling
 
@@ -54,7 +53,6 @@ def _roi_pooling(plan: ForwardPlan, layer: Layer) -> None:
 def _roi_pooling_relevance(plan: RelevancePlan, layer: Layer) -> None:
     x, regions = (plan.forward.values[blob] for blob in layer.inputs)
     y, r = plan.forward.values[layer.outputs[0]], plan.relevance[layer.outputs[0]]
-    targets = [plan.into(blob) for blob in layer.inputs]
+    target = plan.into(layer.inputs[0])
     table = _pixels(plan, layer, regions, x.shape[0])
-    plan.program.add(kernels.roi_pooling_relevance, x, table, y, r, targets[0], label=layer.name)
-    plan.program.add(eltwise.fill, targets[1].reshape(-1), 0.0, label=layer.name)
+    plan.program.add(kernels.roi_pooling_relevance, x, table, y, r, target, label=layer.name)

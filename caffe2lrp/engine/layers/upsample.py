@@ -45,7 +45,6 @@ def _upsample_relevance(plan: RelevancePlan, layer: Layer) -> None:
         return
     mask = _planes(plan.forward.values[layer.inputs[1]])
     plan.program.add(kernels.unpool_back, mask, r, plan.new(r.shape), target, label=layer.name)
-    plan.program.add(eltwise.fill, plan.into(layer.inputs[1]).reshape(-1), 0.0, label=layer.name)
 
 
 @forward(Interp)
@@ -77,7 +76,7 @@ def _transposed(plan: RelevancePlan, layer: Layer, r: np.ndarray, target: np.nda
 @relevance(Interp)
 def _interp_relevance(plan: RelevancePlan, layer: Layer) -> None:
     target = plan.into(layer.inputs[0])
-    s = plan.divided(layer)
+    s = plan.shares(layer)
     _transposed(plan, layer, s, target)
     x = plan.forward.values[layer.inputs[0]]
     plan.program.add(eltwise.times, *(a.reshape(-1) for a in (x, target, target)), label=layer.name)
