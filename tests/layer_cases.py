@@ -94,7 +94,7 @@ def network_of(case: Case, *, rectify: bool = False, seed: int = 0, **options: A
     the input.
     """
     params, shapes = case
-    if params.selectors:
+    if params.selectors and not isinstance(params, ROIPooling):
         return _guided_network(params, shapes, seed, **options)
     tops = [f"top{i}" for i in range(len(params.output_shapes(shapes)))]
     if not shapes:
