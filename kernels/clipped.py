@@ -1,9 +1,47 @@
-"""The piecewise linear relatives of sigmoid and Swish. All arrays are flat and of one size."""
+"""Clipping, Swish and its piecewise linear relatives. All arrays are flat and of one size."""
 
 from __future__ import annotations
 
+import math
+
 from caffe2lrp.kernels.launch import F1, Float, Int, kernel
 from caffe2lrp.kernels.share import share
+
+
+@kernel
+def clip(part: Int, parts: Int, x: F1, y: F1, low: Float, high: Float) -> None:
+    """y = min(max(x, low), high)."""
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = low if x[i] < low else (high if x[i] > high else x[i])
+
+
+@kernel
+def clip_gradient(part: Int, parts: Int, x: F1, r: F1, r_in: F1, low: Float, high: Float) -> None:
+    """r_in = r where low <= x <= high, else 0."""
+    start, stop = share(x.size, part, parts)
+    zero = x.dtype.type(0)
+    for i in range(start, stop):
+        r_in[i] = r[i] if low <= x[i] <= high else zero
+
+
+@kernel
+def swish(part: Int, parts: Int, x: F1, y: F1, beta: Float) -> None:
+    """y = x / (1 + exp(-beta x)), by way of tanh, which cannot overflow."""
+    start, stop = share(x.size, part, parts)
+    half = x.dtype.type(0.5)
+    for i in range(start, stop):
+        y[i] = x[i] * (half * math.tanh(half * beta * x[i]) + half)
+
+
+@kernel
+def swish_gradient(part: Int, parts: Int, x: F1, r: F1, r_in: F1, beta: Float) -> None:
+    """r_in = r s (1 + beta x (1 - s)), s = 1 / (1 + exp(-beta x))."""
+    start, stop = share(x.size, part, parts)
+    half, one = x.dtype.type(0.5), x.dtype.type(1)
+    for i in range(start, stop):
+        s = half * math.tanh(half * beta * x[i]) + half
+        r_in[i] = r[i] * s * (one + beta * x[i] * (one - s))
 
 
 @kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from hypothesis import strategies as st
@@ -137,6 +138,8 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "ShuffleChannel": shuffles(),
     "Normalize": _of(st.builds(normalize.Normalize, st.booleans(), st.booleans(), st.sampled_from([0.01, 0.5])), 2),
     "BN": _of(st.builds(batch_norm.BN, st.booleans(), st.sampled_from([1e-5, 0.1])), 2),
+    "Clip": _of(st.sampled_from([clipped.Clip(), clipped.Clip(-0.5, 0.25), clipped.Clip(0.0, math.inf)])),
+    "Swish": _of(st.builds(clipped.Swish, st.sampled_from([1.0, 0.3, -2.0]))),
     "HardSigmoid": _of(st.builds(clipped.HardSigmoid, st.sampled_from([0.25, 0.75]), st.sampled_from([0.5, 0.125]))),
     "HardSwish": _of(st.just(clipped.HardSwish())),
     "Upsample": upsamples(),

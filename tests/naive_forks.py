@@ -112,7 +112,21 @@ def bn_relevance(
 # -- element-wise functions ---------------------------------------------------------------------------------
 
 
+def _sigmoid(t: Array) -> Array:
+    return 1 / (1 + np.exp(-np.clip(t, -700, 700)))
+
+
+def _swish_slope(beta: float, x: Array) -> Array:
+    s = _sigmoid(beta * x)
+    return s + beta * x * s * (1 - s)
+
+
 ELEMENTWISE: dict[str, tuple[Any, Any]] = {
+    "Clip": (
+        lambda p, x: np.minimum(np.maximum(x, p.low), p.high),
+        lambda p, x: (x >= p.low) & (x <= p.high),
+    ),
+    "Swish": (lambda p, x: x * _sigmoid(p.beta * x), lambda p, x: _swish_slope(p.beta, x)),
     "HardSigmoid": (
         lambda p, x: np.clip(p.alpha * x + p.beta, 0, 1),
         lambda p, x: np.where((p.alpha * x + p.beta > 0) & (p.alpha * x + p.beta < 1), p.alpha, 0),

@@ -11,11 +11,10 @@ import caffe2lrp
 from caffe2lrp.converters import caffe
 from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer, Network
-from caffe2lrp.layers.activation import Clip, Swish
 from caffe2lrp.layers.axpy import Axpy
 from caffe2lrp.layers.base import LayerParams
 from caffe2lrp.layers.batch_norm import BN
-from caffe2lrp.layers.clipped import HardSigmoid, HardSwish
+from caffe2lrp.layers.clipped import Clip, HardSigmoid, HardSwish, Swish
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.detection import DetectionOutput, PriorBox, ProposalLayer
 from caffe2lrp.layers.normalize import Normalize
@@ -91,7 +90,8 @@ def test_one_layer(tmp_path: Path, text: str, params: LayerParams) -> None:
     [
         ('type: "Permute" permute_param { order: [0, 0] }', "order .0, 0. does not name axes"),
         ('type: "ShuffleChannel" shuffle_channel_param { group: 3 }', "do not divide by group 3"),
-        ('type: "Clip" clip_param { min: 1 }', "min and max must both be given"),
+        ('type: "Clip" clip_param { min: 1 }', "needs both min and max"),
+        ('type: "Clip" clip_param { min: 1 max: 0 }', "from 1 to 0, which is no range"),
         ('type: "Interp"', "needs height and width, zoom_factor or shrink_factor"),
         ('type: "Interp" interp_param { zoom_factor: 2 height: 3 width: 3 }', "both a size and a factor"),
         ('type: "Interp" interp_param { zoom_factor: 2 pad_beg: 1 }', "must not be positive"),

@@ -12,13 +12,14 @@ from caffe2lrp.converters.caffe.layers import known_types
 from caffe2lrp.errors import FileFormatError
 from caffe2lrp.ir import Layer, Network
 from caffe2lrp.layers import REGISTRY
-from caffe2lrp.layers.activation import BNLL, ELU, Clip, Exp, Log, Power, PReLU, ReLU, Swish, Threshold
+from caffe2lrp.layers.activation import BNLL, ELU, Exp, Log, Power, PReLU, ReLU, Threshold
 from caffe2lrp.layers.affine import Bias, Scale
 from caffe2lrp.layers.argmax import ArgMax
 from caffe2lrp.layers.axpy import Axpy
 from caffe2lrp.layers.base import LayerParams
+from caffe2lrp.layers.batch import BatchReindex, Filter
 from caffe2lrp.layers.batch_norm import BN, BatchNorm
-from caffe2lrp.layers.clipped import HardSigmoid, HardSwish
+from caffe2lrp.layers.clipped import Clip, HardSigmoid, HardSwish, Swish
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.detection import DetectionOutput, PriorBox, ProposalLayer
 from caffe2lrp.layers.dropout import Dropout
@@ -35,7 +36,6 @@ from caffe2lrp.layers.recurrent import LSTM, RNN
 from caffe2lrp.layers.reduction import Reduction
 from caffe2lrp.layers.regions import ROIPooling
 from caffe2lrp.layers.reshape import Flatten, Reshape
-from caffe2lrp.layers.selection import BatchReindex, Filter
 from caffe2lrp.layers.softmax import Softmax
 from caffe2lrp.layers.source import DummyData, Parameter
 from caffe2lrp.layers.tile import Tile
@@ -108,9 +108,6 @@ EXAMPLES: list[tuple[LayerParams, list[tuple[int, ...]]]] = [
     (Exp(2.5, -0.5, 0.25), [IMAGE]),
     (Log(10.0, 0.1, 3.0), [IMAGE]),
     (BNLL(), [IMAGE]),
-    (Swish(-0.5), [IMAGE]),
-    (Clip(0.0, 6.0), [IMAGE]),
-    (Clip(-1.5, 0.0), [IMAGE]),
     (Threshold(-0.25), [IMAGE]),
     (Dropout(0.75), [IMAGE]),
     (MVN(), [IMAGE]),
@@ -166,6 +163,8 @@ EXAMPLES: list[tuple[LayerParams, list[tuple[int, ...]]]] = [
     (BN(), [IMAGE]),
     (BN(epsilon=1e-3), [IMAGE]),
     (BN(statistics=False), [IMAGE]),
+    (Clip(0.0, 6.0), [IMAGE]),
+    (Clip(-1.5, 0.0), [IMAGE]),
     (Swish(), [IMAGE]),
     (Swish(0.7), [IMAGE]),
     (HardSigmoid(0.3, 0.4), [IMAGE]),

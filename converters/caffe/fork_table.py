@@ -1,7 +1,7 @@
 """Messages of forks of Caffe, a part of the table of `schema`.
 
-Numbers are those of the forks that brought a type: SSD (weiliu89), DeepLab, PSPNet, ShuffleNet and Fast
-R-CNN. A fork that numbered otherwise can be read from its prototxt. SegNet
+Numbers are those of the forks that brought a type: SSD (weiliu89), DeepLab, PSPNet, ShuffleNet, Fast R-CNN, BVLC
+itself for Clip and Swish, which it got last. A fork that numbered otherwise can be read from its prototxt. SegNet
 gave `bn_mode` a number that others gave to something else; the one here is for files that caffe2lrp writes.
 """
 
@@ -77,12 +77,25 @@ DetectionOutputParameter
 LayerParameter of DetectionOutput
   204 detection_output_param DetectionOutputParameter
 
+ClipParameter
+  1 min float =nan
+  2 max float =nan
+
+LayerParameter of Clip
+  148 clip_param ClipParameter
+
 ReLU6Parameter
   1 negative_slope float =0
   2 engine Engine =DEFAULT
 
 LayerParameter of ReLU6
   0 relu6_param ReLU6Parameter
+
+SwishParameter
+  1 beta float =1
+
+LayerParameter of Swish
+  147 swish_param SwishParameter
 
 HardSigmoidParameter
   1 alpha float =0.2

@@ -20,7 +20,7 @@ from caffe2lrp.converters.caffe.schema import SCHEMAS
 from caffe2lrp.layers import LayerParams
 from caffe2lrp.layers.axpy import Axpy
 from caffe2lrp.layers.batch_norm import BN
-from caffe2lrp.layers.clipped import HardSigmoid, HardSwish
+from caffe2lrp.layers.clipped import Clip, HardSigmoid, HardSwish
 from caffe2lrp.layers.detection import DetectionOutput, PriorBox, ProposalLayer
 from caffe2lrp.layers.permute import Permute
 from caffe2lrp.layers.regions import ROIPooling
@@ -32,6 +32,7 @@ _PLAIN |= {
         {"across_spatial": "across_spatial", "channel_shared": "channel_shared", "epsilon": "eps"},
     ),
     "ShuffleChannel": ("shuffle_channel_param", {"group": "group"}),
+    "Swish": ("swish_param", {"beta": "beta"}),
 }
 
 _DEPTHWISE = frozenset({"DepthwiseConvolution", "ConvolutionDepthwise", "DepthwiseConv", "DepthWiseConvolution"})
@@ -72,6 +73,19 @@ def _write_permute(params: Permute) -> Message:
 
 
 # -- element-wise ------------------------------------------------------------------------------------
+
+
+@reads("Clip")
+def _read_clip(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("clip_param")
+    if not (param.has("min") and param.has("max")):
+        raise ParameterError("clip_param needs both min and max")
+    return Clip(param.get("min"), param.get("max"))
+
+
+@writes("Clip", "clip_param")
+def _write_clip(params: Clip) -> Message:
+    return new("ClipParameter", min=params.low, max=params.high)
 
 
 @reads("HardSigmoid")

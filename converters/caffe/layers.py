@@ -14,8 +14,9 @@ from caffe2lrp.converters.caffe.constants import dummy_shape
 from caffe2lrp.converters.caffe.message import Message, new
 from caffe2lrp.converters.caffe.schema import SCHEMAS
 from caffe2lrp.layers import REGISTRY, LayerParams
-from caffe2lrp.layers.activation import Clip, Exp, Log
+from caffe2lrp.layers.activation import Exp, Log
 from caffe2lrp.layers.argmax import ArgMax
+from caffe2lrp.layers.batch import Filter
 from caffe2lrp.layers.batch_norm import BatchNorm
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.eltwise import Eltwise
@@ -27,7 +28,6 @@ from caffe2lrp.layers.pooling import Pooling
 from caffe2lrp.layers.recurrent import LSTM, RNN, Recurrent
 from caffe2lrp.layers.reduction import Reduction
 from caffe2lrp.layers.reshape import Reshape
-from caffe2lrp.layers.selection import Filter
 from caffe2lrp.layers.source import DummyData, Parameter
 from caffe2lrp.layers.tile import Tile
 
@@ -65,13 +65,12 @@ _PLAIN: dict[str, tuple[str, dict[str, str]]] = {
     "Scale": ("scale_param", {"axis": "axis", "num_axes": "num_axes", "bias": "bias_term"}),
     "Sigmoid": ("", {}),
     "Softmax": ("softmax_param", {"axis": "axis"}),
-    "Swish": ("swish_param", {"beta": "beta"}),
     "TanH": ("", {}),
     "Threshold": ("threshold_param", {"threshold": "threshold"}),
 }
 """Types without rules of their own: the message, and the field of each attribute."""
 
-_STATED = frozenset({("ArgMaxParameter", "axis"), ("ClipParameter", "min"), ("ClipParameter", "max")})
+_STATED = frozenset({("ArgMaxParameter", "axis")})
 """Fields whose being there means something, whatever their value."""
 
 
@@ -432,19 +431,6 @@ def _read_log(layer: Message, note: Note) -> LayerParams:
 @writes("Log", "log_param")
 def _write_log(params: Log) -> Message:
     return new("LogParameter", base=params.base, scale=params.scale, shift=params.shift)
-
-
-@reads("Clip")
-def _read_clip(layer: Message, note: Note) -> LayerParams:
-    param = layer.get("clip_param")
-    if not (param.has("min") and param.has("max")):
-        raise ParameterError("min and max must both be given")
-    return Clip(param.get("min"), param.get("max"))
-
-
-@writes("Clip", "clip_param")
-def _write_clip(params: Clip) -> Message:
-    return new("ClipParameter", min=params.low, max=params.high)
 
 
 @reads("Reduction")

@@ -63,12 +63,13 @@ def verify(
     ours, theirs = NetworkBlobs(network), OnnxBlobs(path)
     if tolerance is None:
         tolerance = HALF_TOLERANCE if theirs.half else TOLERANCE
-    takes_images = theirs.inputs[:1] != [network.input]
-    inputs = batches or (random_batch(network, theirs.batch, seed, images=takes_images),)
+    if not theirs.takes_images:
+        ours.check_inputs(theirs.inputs)
+    inputs = batches or (random_batch(network, theirs.batch, seed, images=theirs.takes_images),)
     reports = []
     for batch in inputs:
         for theirs_given in _pieces(batch, theirs):
-            ours_given = _prepared(network, theirs_given, theirs.inputs[0]) if takes_images else theirs_given
+            ours_given = _prepared(network, theirs_given, theirs.inputs[0]) if theirs.takes_images else theirs_given
             reports.append(_compared(ours, theirs, ours_given, theirs_given, tolerance))
     return merged(reports)
 
@@ -97,7 +98,10 @@ def _pieces(batch: np.ndarray | Mapping[str, np.ndarray], model: OnnxBlobs) -> l
     given = dict(batch) if isinstance(batch, Mapping) else {model.inputs[0]: np.asarray(batch)}
     model.check_inputs(list(given))
     size = model.batch
-    count = len(given[model.inputs[0]])
+    shape = np.shape(given[model.inputs[0]])
+    if not shape or not shape[0]:
+        raise OptionError(f"the input '{model.inputs[0]}' is an empty batch")
+    count = shape[0]
     if size is None or size == count or len(given) > 1:
         return [given]
     ((name, array),) = given.items()
@@ -175,7 +179,9 @@ def diff(first: Side, second: Side, *, tolerance: float = TOLERANCE, seed: int =
     if runnable:
         stored = next((side for side in (a, b) if isinstance(side, StoredBlobs)), None)
         wanted = runnable[0].network.inputs if isinstance(runnable[0], NetworkBlobs) else runnable[0].inputs
-        inputs = runnable[0].random_inputs(seed) if stored is None else stored.inputs(list(wanted))
+        sizes = [side.batch for side in runnable if isinstance(side, OnnxBlobs) and side.batch is not None]
+        n = sizes[0] if sizes else None
+        inputs = runnable[0].random_inputs(seed, n) if stored is None else stored.inputs(list(wanted))
         for side in runnable:
             side.check_inputs(list(inputs))
     of_a, of_b = (side if isinstance(side, StoredBlobs) else side.run(inputs) for side in (a, b))
