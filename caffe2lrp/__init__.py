@@ -18,6 +18,7 @@ _HOMES = {
     "Composite": "caffe2lrp.composites",
     "Explanation": "caffe2lrp.explanation",
     "Network": "caffe2lrp.ir",
+    "OwnLayer": "caffe2lrp.plugin",
     "Preprocessing": "caffe2lrp.preprocessing",
     "Session": "caffe2lrp.engine.session",
     "draw": "caffe2lrp.diagram",
@@ -28,6 +29,7 @@ _HOMES = {
     "read_composite": "caffe2lrp.composite_file",
     "save": "caffe2lrp.converters.caffe",
     "save_weights": "caffe2lrp.converters.arrays",
+    "register_layer": "caffe2lrp.plugin",
 }
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Composite",
     "Explanation",
     "Network",
+    "OwnLayer",
     "Preprocessing",
     "Session",
     "draw",
@@ -43,6 +46,7 @@ __all__ = [
     "fold_affine_layers",
     "load",
     "read_composite",
+    "register_layer",
     "save",
     "save_weights",
 ]
@@ -59,12 +63,13 @@ if TYPE_CHECKING:
     from caffe2lrp.errors import Caffe2LrpError
     from caffe2lrp.explanation import Explanation, explain
     from caffe2lrp.ir import Network
+    from caffe2lrp.plugin import OwnLayer, register_layer
     from caffe2lrp.preprocessing import Preprocessing
 
 
 def __getattr__(name: str) -> Any:
-    if name == "toolbox":
-        return importlib.import_module("caffe2lrp.toolbox")
+    if name in ("plugin", "toolbox"):
+        return importlib.import_module(f"caffe2lrp.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'caffe2lrp' has no attribute '{name}'")

@@ -37,10 +37,13 @@ from caffe2lrp.layers import (
 )
 from caffe2lrp.layers import reshape as reshaping
 from caffe2lrp.layers.base import LayerParams
+from caffe2lrp.layers.clipped import Clip
 from caffe2lrp.layers.convolution import Convolution, Convolving, Deconvolution
+from caffe2lrp.layers.detection import ProposalLayer
 from caffe2lrp.layers.im2col import Im2col
 from caffe2lrp.layers.inner_product import InnerProduct
-from tests import naive
+from caffe2lrp.layers.regions import ROIPooling
+from tests import fork_cases, naive
 
 Shape = tuple[int, ...]
 Case = tuple[LayerParams, list[Shape]]
@@ -60,6 +63,8 @@ def random_weights(params: LayerParams, shapes: list[Shape], rng: np.random.Gene
     if isinstance(params, batch_norm.BatchNorm):
         weights["variance"] = single(rng.uniform(1, 4, weights["variance"].shape))
         weights["weight"] = np.array([2.0])
+    elif "variance" in weights:
+        weights["variance"] = single(rng.uniform(1, 4, weights["variance"].shape))
     return weights
 
 
@@ -92,7 +97,7 @@ def network_of(case: Case, *, rectify: bool = False, seed: int = 0, **options: A
     the input.
     """
     params, shapes = case
-    if params.selectors:
+    if params.selectors and not isinstance(params, ROIPooling):
         return _guided_network(params, shapes, seed, **options)
     tops = [f"top{i}" for i in range(len(params.output_shapes(shapes)))]
     if not shapes:
@@ -111,6 +116,12 @@ def network_of(case: Case, *, rectify: bool = False, seed: int = 0, **options: A
     shaped: list[Spec] = [
         (f"shape{i}", reshaping.Reshape(shape), [pieces[i]], [bottoms[i]]) for i, shape in enumerate(shapes)
     ]
+    if isinstance(params, ROIPooling):  # whose regions must name images that are there
+        shaped.append(("numbers", Clip(0.0, shapes[0][0] - 0.5), [bottoms[1]], ["regions"]))
+        bottoms[1] = "regions"
+    if isinstance(params, ProposalLayer):  # a picture of 40 x 40 pixels, 40 times as large as it was
+        shaped.append(("size", activation.Power(1.0, 0.0, 40.0), [bottoms[2]], ["picture"]))
+        bottoms[2] = "picture"
     return build({"data": (1, sum(sizes))}, cut, *shaped, ("layer", params, bottoms, tops), seed=seed, **options)
 
 
@@ -508,6 +519,7 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "LSTM": recurrents(recurrent.LSTM),
     "Parameter": _sources(st.builds(source.Parameter, shapes())),
     "DummyData": _sources(st.builds(source.DummyData, shapes(), st.sampled_from([0.0, 1.0, -2.5]))),
+    **fork_cases.CASES,
 }
 """Random cases of each layer type by Caffe's name."""
 
@@ -642,4 +654,6 @@ CHOSEN: dict[str, list[Case]] = {
         (recurrent.LSTM(33), [(2, 17, 41), (2, 17)]),
     ],
 }
+for _name, _cases in fork_cases.CHOSEN.items():
+    CHOSEN[_name] = [*CHOSEN.get(_name, []), *_cases]
 """Cases that a random choice could miss."""

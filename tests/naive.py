@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from caffe2lrp.ir import Layer, Network
+from tests import naive_forks
 
 Array = np.ndarray
 Weights = Mapping[str, Array]
@@ -334,23 +335,26 @@ def pooling(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     """MAX: the largest value; padding never wins. AVE: sum over the image's cells / `PoolingWindow.divisor` (Caffe).
 
     A window wholly beyond the image (only possible with stride > kernel, pad = 0) gives -FLT_MAX for MAX and
-    0/0 = NaN for AVE, as in Caffe. STOCHASTIC: sum of x^2 / sum of x, 0 unless that is positive.
+    0/0 = NaN for AVE, as in Caffe. STOCHASTIC: sum of x^2 / sum of x, 0 unless that is positive. The mask is the pixel
+    of each maximum of an image in row-major order, or -1.
     """
     (x,) = inputs
     size, windows = pooling_windows(params, *x.shape[2:])
     y = np.full((*x.shape[:2], *size), -float(np.finfo(np.float32).max))
     axes = tuple(range(2, x.ndim))
+    mask = np.full(y.shape, -1.0)
     for window in windows:
         part = x[window.cells]
         total = part.sum(axis=axes, keepdims=True)
         if params.method == "MAX":
             for n, c, *place in _winners(x, window):
                 y[(n, c, *window.output)] = x[(n, c, *place)]
+                mask[(n, c, *window.output)] = np.ravel_multi_index(place, x.shape[2:])
         elif params.method == "AVE":
             y[window.value] = total / window.divisor if window.divisor else np.nan
         else:
             y[window.value] = np.where(total > 0, divide((part**2).sum(axis=axes, keepdims=True), total), 0.0)
-    return [y]
+    return [y, mask] if getattr(params, "mask", False) else [y]
 
 
 def spp_levels(params: Any, height: int, width: int) -> Iterator[Any]:
@@ -865,6 +869,7 @@ FORWARD: dict[str, LayerForward] = {
     "LSTM": recurrent,
     "Parameter": lambda params, weights, inputs: [np.asarray(weights["value"], dtype=np.float64)],
     "DummyData": lambda params, weights, inputs: [np.full(params.shape, params.value)],
+    **naive_forks.FORWARD,
 }
 """Forward of each layer type by Caffe's name: (params, weights, inputs) -> outputs."""
 
@@ -909,11 +914,11 @@ def inner_product_gradient(params: Any, weights: Weights, inputs: list[Array], a
 
 
 def pooling_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
-    """MAX: to the first maximum. AVE: g / divisor to each of the image's cells in the window.
+    """MAX: to the first maximum. AVE: g / divisor to each of the image's cells in the window. A mask passes nothing.
 
     STOCHASTIC: d (sum x^2 / S) / dx_k = 2 x_k / S - sum x^2 / S^2 where S = sum of x is positive.
     """
-    (x,), (g,) = inputs, arriving
+    (x,), g = inputs, arriving[0]
     out = np.zeros(x.shape)
     axes = tuple(range(2, x.ndim))
     for window in pooling_windows(params, *x.shape[2:])[1]:
@@ -1113,6 +1118,7 @@ GRADIENT: dict[str, LayerBackward] = {
     "LSTM": lstm_gradient,
     "Parameter": to_nothing,
     "DummyData": to_nothing,
+    **naive_forks.GRADIENT,
 }
 """True derivative of each layer type: (params, weights, inputs, gradients of outputs) -> gradients of inputs."""
 
@@ -1323,7 +1329,7 @@ def pooling_relevance(
     is x_i / (sum of the window), and a window whose sum is 0 drops. epsilon = 1e-6 is zennit's Norm.
     STOCHASTIC: the terms are x_i (x_i / S), S = sum of x; nothing where y = 0.
     """
-    (x,), (R,) = inputs, arriving
+    (x,), R = inputs, arriving[0]
     if params.method == "MAX":
         return pooling_gradient(params, weights, inputs, arriving)
     out = np.zeros(x.shape)
@@ -1503,6 +1509,7 @@ RELEVANCE: dict[str, LayerBackward] = {
     "LSTM": lstm_relevance,
     "Parameter": to_nothing,
     "DummyData": to_nothing,
+    **naive_forks.RELEVANCE,
 }
 """Relevance of each layer type: (params, weights, inputs, relevance of the outputs, **options) -> of the inputs.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from caffe2lrp.converters.caffe.files import PathLike
 from caffe2lrp.converters.caffe.hdf5 import write_hdf5
-from caffe2lrp.converters.caffe.layers import write_params
+from caffe2lrp.converters.caffe.layers import file_type, write_params
 from caffe2lrp.converters.caffe.message import Message, new
 from caffe2lrp.converters.caffe.naming import file_names, input_layers
 from caffe2lrp.converters.caffe.schema import Field
@@ -143,7 +143,7 @@ def _layer_message(layer: Layer, names: Mapping[str, str], weights: bool) -> Mes
     message = new(
         "LayerParameter",
         name=layer.name,
-        type=layer.type,
+        type=file_type(layer.params),
         bottom=[names[blob] for blob in layer.inputs],
         top=[names[blob] for blob in layer.outputs],
     )
@@ -152,9 +152,12 @@ def _layer_message(layer: Layer, names: Mapping[str, str], weights: bool) -> Mes
             new("BlobProto", shape=new("BlobShape", dim=array.shape), data=[_flat(array)])
             for array in layer.weights.values()
         ]
+    message.schema = message.schema.variant(layer.type)
     param = write_params(layer.params)
     if param is not None:
         message.set(*param)
+        if weights and not message.schema.by_name[param[0]].number:
+            raise FileFormatError(f"{layer}: no binary file can hold its parameters, as {param[0]} has no field number")
     return message
 
 
