@@ -19,6 +19,7 @@ from caffe2lrp.layers import reshape as reshaping
 from caffe2lrp.layers.base import LayerParams
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.inner_product import InnerProduct
+from caffe2lrp.layers.pad import Pad
 from tests import naive
 
 Shape = tuple[int, ...]
@@ -253,6 +254,15 @@ def reshapes(draw: st.DrawFn) -> Case:
     return reshaping.Reshape(*draw(st.sampled_from(choices))), [shape]
 
 
+@st.composite
+def pads(draw: st.DrawFn) -> Case:
+    """Borders and cuts of their own at each side, but something is left of every axis."""
+    shape = draw(shapes(1, 4))
+    before = [draw(st.integers(1 - size, 2)) for size in shape]
+    after = [draw(st.integers(1 - size - min(b, 0), 3)) for size, b in zip(shape, before, strict=True)]
+    return Pad(tuple(before), tuple(after), draw(st.sampled_from([0.0, -1.5]))), [shape]
+
+
 def _of(params: st.SearchStrategy[Any], least: int = 1) -> st.SearchStrategy[Case]:
     return st.tuples(params, shapes(least, 4).map(lambda shape: [shape]))
 
@@ -283,6 +293,7 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "Slice": slices(),
     "Flatten": flattens(),
     "Reshape": reshapes(),
+    "Pad": pads(),
 }
 """Random cases of each layer type by Caffe's name."""
 
@@ -336,5 +347,10 @@ CHOSEN: dict[str, list[Case]] = {
     "Bias": [(affine.Bias(), [(2, 3), ()])],
     "Power": [(activation.Power(0.5, 1.0, 0.0), [(2, 3, 5)])],  # NaN for negative values
     "Concat": [(join.Concat(), [(2, 3, 4)])],  # of one blob
+    "Pad": [
+        (Pad((0, 0, 1, 2), (0, 0, 3, 0)), [(2, 3, 5, 7)]),
+        (Pad((0, -1, 2, -3), (0, 2, -4, 1), 0.5), [(2, 3, 5, 7)]),
+        (Pad((0, 0), (0, 0)), [(2, 3)]),
+    ],
 }
 """Cases that a random choice could miss."""

@@ -415,6 +415,33 @@ def slice_(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     return list(np.split(inputs[0], params.points or params.parts, axis=params.axis))
 
 
+def _inside(params: Any, shape: Sequence[int]) -> tuple[Any, Any]:
+    """Indices of the values of a padded blob that the input has, in the input and in the padded blob."""
+    taken, placed = [], []
+    for size, before, after in zip(shape, params.before, params.after, strict=True):
+        places = [i for i in range(size + before + after) if 0 <= i - before < size]
+        placed.append(places)
+        taken.append([i - before for i in places])
+    return np.ix_(*taken), np.ix_(*placed)
+
+
+def pad(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """y[i] = x[i - before] where x has such an element, else `value`."""
+    (x,) = inputs
+    taken, placed = _inside(params, x.shape)
+    y = np.full([n + b + a for n, b, a in zip(x.shape, params.before, params.after, strict=True)], params.value)
+    y[placed] = x[taken]
+    return [y]
+
+
+def unpad(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """What arrives at the values of the input; the border keeps its own, and what was cut off gets nothing."""
+    taken, placed = _inside(params, inputs[0].shape)
+    out = np.zeros(inputs[0].shape)
+    out[taken] = arriving[0][placed]
+    return [out]
+
+
 def reshape(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     """Flatten and Reshape: the same values in C order in another shape."""
     return [inputs[0].reshape(params.output_shapes([inputs[0].shape])[0])]
@@ -450,6 +477,7 @@ FORWARD: dict[str, LayerForward] = {
     "Slice": slice_,
     "Flatten": reshape,
     "Reshape": reshape,
+    "Pad": pad,
 }
 """Forward of each layer type by Caffe's name: (params, weights, inputs) -> outputs."""
 
@@ -598,6 +626,7 @@ GRADIENT: dict[str, LayerBackward] = {
     "Slice": join,
     "Flatten": reshape_back,
     "Reshape": reshape_back,
+    "Pad": unpad,
 }
 """True derivative of each layer type: (params, weights, inputs, gradients of outputs) -> gradients of inputs."""
 
@@ -915,6 +944,7 @@ RELEVANCE: dict[str, LayerBackward] = {
     "Slice": join,
     "Flatten": reshape_back,
     "Reshape": reshape_back,
+    "Pad": unpad,
 }
 """Relevance of each layer type: (params, weights, inputs, relevance of the outputs, **options) -> of the inputs.
 

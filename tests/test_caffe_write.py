@@ -9,7 +9,7 @@ import pytest
 
 from caffe2lrp.converters import caffe
 from caffe2lrp.converters.caffe.layers import known_types
-from caffe2lrp.errors import FileFormatError
+from caffe2lrp.errors import FileFormatError, ModelError
 from caffe2lrp.ir import Layer, Network
 from caffe2lrp.layers import REGISTRY
 from caffe2lrp.layers.activation import ELU, Power, PReLU, ReLU
@@ -22,6 +22,7 @@ from caffe2lrp.layers.eltwise import Eltwise
 from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.layers.join import Concat, Slice
 from caffe2lrp.layers.lrn import LRN
+from caffe2lrp.layers.pad import Pad
 from caffe2lrp.layers.pooling import Pooling
 from caffe2lrp.layers.reshape import Flatten, Reshape
 from caffe2lrp.layers.softmax import Softmax
@@ -82,6 +83,7 @@ def test_layers_run_in_place_again(shared: Path, tmp_path: Path) -> None:
 
 # One or more examples of every layer type, with unusual values everywhere: (parameters, input shapes).
 IMAGE = (2, 4, 9, 8)
+NOT_IN_CAFFE = {"Pad"}
 EXAMPLES: list[tuple[LayerParams, list[tuple[int, ...]]]] = [
     *((REGISTRY[name](), [IMAGE]) for name in ("ReLU", "Sigmoid", "TanH", "AbsVal", "Softmax", "Flatten", "LRN")),
     (ReLU(0.1), [IMAGE]),
@@ -132,7 +134,15 @@ def test_every_layer_type_survives(tmp_path: Path, params: LayerParams, shapes: 
 
 
 def test_there_is_an_example_of_every_type() -> None:
-    assert {params.type for params, _ in EXAMPLES} == set(REGISTRY) == set(known_types())
+    assert {params.type for params, _ in EXAMPLES} == set(REGISTRY) - NOT_IN_CAFFE == set(known_types())
+
+
+def test_what_caffe_does_not_have_is_not_written(tmp_path: Path) -> None:
+    network = Network("n", {"x": (1, 2)}, [Layer("p", Pad((0, 1), (0, 0)), ("x",), ("y",))])
+    for write in (caffe.write_prototxt, caffe.write_caffemodel):
+        with pytest.raises(ModelError, match=r"'p' \(Pad.*Caffe has no layer type Pad"):
+            write(network, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_network_that_caffe_names_would_spoil_keeps_its_own(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from caffe2lrp.layers import REGISTRY, activation, affine, batch_norm, dropout, 
 from caffe2lrp.layers import reshape as reshaping
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.inner_product import InnerProduct
+from caffe2lrp.layers.pad import Pad
 from tests import golden, naive
 
 CONVOLUTIONS = {
@@ -59,6 +60,7 @@ LAYERS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
     "Slice, points": (join.Slice(3, axis=-1, points=(1, 3)), [(2, 3, 4)]),
     "Flatten": (reshaping.Flatten(), [(2, 3, 4)]),
     "Reshape": (reshaping.Reshape((0, -1, 2)), [(2, 3, 4)]),
+    "Pad": (Pad((0, 1, -2), (2, -1, 3), 0.5), [(2, 3, 4)]),
 }
 
 

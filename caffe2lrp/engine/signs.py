@@ -8,6 +8,7 @@ from caffe2lrp.layers.dropout import Dropout
 from caffe2lrp.layers.eltwise import Eltwise
 from caffe2lrp.layers.join import Concat, Slice
 from caffe2lrp.layers.lrn import LRN
+from caffe2lrp.layers.pad import Pad
 from caffe2lrp.layers.pooling import Pooling
 from caffe2lrp.layers.reshape import Flatten, Reshape
 from caffe2lrp.layers.softmax import Softmax
@@ -33,4 +34,6 @@ def _keeps_sign(layer: Layer) -> bool:
     p = layer.params
     if isinstance(p, Eltwise):
         return all(c >= 0 for c in p.coefficients)
+    if isinstance(p, Pad):
+        return p.value >= 0
     return isinstance(p, (*_KEEPING, ReLU))

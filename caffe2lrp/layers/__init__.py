@@ -10,6 +10,7 @@ from caffe2lrp.layers import (  # noqa: F401  (importing registers the types)
     inner_product,
     join,
     lrn,
+    pad,
     pooling,
     reshape,
     softmax,

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from caffe2lrp.converters.caffe.files import PathLike
-from caffe2lrp.converters.caffe.layers import write_params
+from caffe2lrp.converters.caffe.layers import ParameterError, write_params
 from caffe2lrp.converters.caffe.message import Message, new
 from caffe2lrp.converters.caffe.schema import Field
 from caffe2lrp.converters.caffe.wire import write_wire
-from caffe2lrp.errors import FileFormatError
+from caffe2lrp.errors import FileFormatError, ModelError
 from caffe2lrp.ir import Layer, Network
 
 
@@ -33,6 +33,8 @@ def write_prototxt(network: Network, path: PathLike) -> None:
     ------
     FileFormatError
         If the file cannot be written.
+    ModelError
+        If Caffe has no such layer as one of the network's.
     """
     text = "\n".join(_format(net_message(network), 0)) + "\n"
     try:
@@ -55,10 +57,13 @@ def write_caffemodel(network: Network, path: PathLike) -> None:
     ------
     FileFormatError
         If the file cannot be written.
+    ModelError
+        If Caffe has no such layer as one of the network's.
     """
+    message = net_message(network, weights=True)
     try:
         with open(path, "wb") as file:
-            file.writelines(write_wire(net_message(network, weights=True)))
+            file.writelines(write_wire(message))
     except OSError as error:
         raise _unwritable(path, error) from None
 
@@ -96,7 +101,10 @@ def _layer_message(layer: Layer, name: Callable[[str], str], weights: bool) -> M
             new("BlobProto", shape=new("BlobShape", dim=array.shape), data=[_flat(array)])
             for array in layer.weights.values()
         ]
-    param = write_params(layer.params)
+    try:
+        param = write_params(layer.params)
+    except ParameterError as error:
+        raise ModelError(f"{layer}: {error}; the net cannot be written as a Caffe file") from None
     if param is not None:
         message.set(*param)
     return message

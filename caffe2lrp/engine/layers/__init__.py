@@ -8,6 +8,7 @@ from caffe2lrp.engine.layers import (  # noqa: F401
     inner_product,
     join,
     lrn,
+    pad,
     pooling,
     softmax,
 )
