@@ -1,0 +1,32 @@
+"""Operators that change nothing when a trained network is run."""
+
+from __future__ import annotations
+
+from caffe2lrp.converters.from_onnx.node import Node, ReadError
+from caffe2lrp.converters.from_onnx.registry import reads
+from caffe2lrp.layers.dropout import Dropout
+
+
+@reads("Dropout")
+def _dropout(node: Node) -> None:
+    ratio = node.number("ratio", 0.5)
+    if node.has(1):
+        ratio = float(node.constant(1).reshape(-1)[0])
+    node.add(Dropout(ratio), node.blob())
+
+
+@reads("Identity")
+def _identity(node: Node) -> None:
+    node.results = [node.blob()]
+
+
+@reads("Cast")
+def _cast(node: Node) -> None:
+    """All floating-point types are one here."""
+    from onnx import TensorProto
+
+    kind = node.integer("to", TensorProto.FLOAT)
+    if kind not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE):
+        name = TensorProto.DataType.Name(kind) if kind in TensorProto.DataType.values() else kind
+        raise ReadError(f"turns values into {name}; only floating-point numbers are supported")
+    node.results = [node.blob()]

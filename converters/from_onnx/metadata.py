@@ -1,0 +1,57 @@
+"""What caffe2lrp writes into an ONNX file besides the graph: preprocessing and class names, as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from caffe2lrp.errors import Caffe2LrpError, FileFormatError
+from caffe2lrp.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import onnx
+
+PREPROCESSING, LABELS = "caffe2lrp.preprocessing", "caffe2lrp.labels"
+
+
+def preprocessing(model: onnx.ModelProto, file: str) -> Preprocessing | None:
+    """How an image becomes the input, if the file says so.
+
+    Raises
+    ------
+    FileFormatError
+        If what it says cannot be used.
+    """
+    value = _entry(model, PREPROCESSING, file)
+    if value is None:
+        return None
+    try:
+        return Preprocessing.from_dict(value)
+    except (Caffe2LrpError, TypeError, ValueError, AttributeError) as error:
+        raise FileFormatError(f"{file}: its metadata {PREPROCESSING} cannot be used: {error}") from None
+
+
+def labels(model: onnx.ModelProto, file: str) -> list[str] | None:
+    """Class names, if the file has some.
+
+    Raises
+    ------
+    FileFormatError
+        If they are no list of strings.
+    """
+    value = _entry(model, LABELS, file)
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(label, str) for label in value):
+        raise FileFormatError(f"{file}: its metadata {LABELS} must be a list of strings")
+    return value
+
+
+def _entry(model: onnx.ModelProto, key: str, file: str) -> Any:
+    for entry in model.metadata_props:
+        if entry.key == key:
+            try:
+                return json.loads(entry.value)
+            except (ValueError, RecursionError) as error:
+                raise FileFormatError(f"{file}: its metadata {key} is no JSON: {error}") from None
+    return None
