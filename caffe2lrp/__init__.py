@@ -20,14 +20,14 @@ _HOMES = {
     "Network": "caffe2lrp.ir",
     "Preprocessing": "caffe2lrp.preprocessing",
     "explain": "caffe2lrp.explanation",
-    "load": "caffe2lrp.converters.caffe",
+    "load": "caffe2lrp.converters.loading",
 }
 
 __all__ = ["Caffe2LrpError", "Composite", "Explanation", "Network", "Preprocessing", "explain", "load"]
 
 if TYPE_CHECKING:
     from caffe2lrp.composites import Composite
-    from caffe2lrp.converters.caffe import load
+    from caffe2lrp.converters.loading import load
     from caffe2lrp.errors import Caffe2LrpError
     from caffe2lrp.explanation import Explanation, explain
     from caffe2lrp.ir import Network

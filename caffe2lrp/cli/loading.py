@@ -17,7 +17,7 @@ import numpy as np
 
 from caffe2lrp.cli.options import DEFAULT_MODEL, ModelOptions, parse_numbers, parse_scale, parse_shape
 from caffe2lrp.cli.terminal import say
-from caffe2lrp.converters import caffe
+from caffe2lrp.converters import caffe, loading
 from caffe2lrp.errors import DownloadError, FileFormatError, ImageError, ModelError, OptionError
 from caffe2lrp.ir import Network
 from caffe2lrp.models import fetch, nets, zoo
@@ -46,7 +46,7 @@ def open_network(options: ModelOptions) -> Network:
     check_sources(options)
     files = files_of(options)
     if files:
-        network = caffe.load(*files, input_shape=parse_shape(options.input_shape))
+        network = loading.load(*files, input_shape=parse_shape(options.input_shape))
         entry = _known_entry(files, network)
     else:
         network = with_shape(zoo.load(options.model or DEFAULT_MODEL), options)
@@ -75,9 +75,9 @@ def open_definition(options: ModelOptions, files: Sequence[Path] = ()) -> Networ
     files = files or files_of(options)
     shape = parse_shape(options.input_shape)
     if len(files) == 2:
-        return caffe.load(*files, input_shape=shape)
+        return loading.load(*files, input_shape=shape)
     if files:
-        return caffe.load_definition(files[0], input_shape=shape)
+        return loading.load_definition(files[0], input_shape=shape)
     return with_shape(_known_definition(options.model or DEFAULT_MODEL), options)
 
 
