@@ -80,9 +80,9 @@ class _Builder:
         if results is None:
             self._lost.update(proto.output)
         else:
-            self.values.update((name, value) for name, value in zip(proto.output, results, strict=False) if name)
+            self.values.update(results)
 
-    def _results(self, proto: onnx.NodeProto) -> Sequence[Value] | None:
+    def _results(self, proto: onnx.NodeProto) -> Mapping[str, Value] | None:
         if proto.domain not in _DOMAINS:
             raise ReadError(f"operators of the domain {proto.domain} are not supported")
         known = proto.op_type in READERS or proto.op_type in SHAPE_OPERATORS
@@ -94,8 +94,9 @@ class _Builder:
         if proto.op_type in SHAPE_OPERATORS:
             # onnx looks at nothing but the shape of this array, which takes no memory
             return evaluate(proto, self.graph.opset, [_outline(value) for value in inputs])
-        if not any(isinstance(value, Blob) for value in inputs):
-            return evaluate(proto, self.graph.opset, [value for value in inputs if not isinstance(value, Blob)])
+        constants = [value for value in inputs if not isinstance(value, Blob)]
+        if len(constants) == len(inputs):
+            return evaluate(proto, self.graph.opset, constants)
         if not known:
             raise ReadError(_UNKNOWN)
         node = Node(proto, self.graph.opset, inputs, self)
@@ -116,9 +117,15 @@ class _Builder:
         return tensor in self.read_tensors
 
     def add(
-        self, node: Node, params: LayerParams, inputs: Sequence[Blob], weights: Mapping[str, np.ndarray], part: str
+        self,
+        name: str,
+        params: LayerParams,
+        inputs: Sequence[Blob],
+        outputs: Sequence[str],
+        weights: Mapping[str, np.ndarray],
+        operator: str,
     ) -> list[Blob]:
-        """Append a layer and return what it writes."""
+        """Append a layer and return what it writes: at most the blobs called `outputs`."""
         given = [blob.shape for blob in inputs]
         params.check_inputs(given)
         shapes = params.output_shapes(given)
@@ -127,32 +134,27 @@ class _Builder:
                 raise ReadError(f"its output would have the shape {shape}; the input {given[0]} is too small for it")
             if np.prod(np.array(shape, np.float64)) > _LARGEST:
                 raise ReadError(f"its output would have the shape {shape}, which no computer can hold")
-        suffix = f"/{part}" if part else ""
-        names = [self._tensor(f"{name}{suffix}") if part else name for name in node.proto.output[: len(shapes)]]
-        layer = Layer(
-            self._name(f"{node.proto.name or node.proto.output[0]}{suffix}"),
-            params,
-            tuple(blob.name for blob in inputs),
-            tuple(names),
-            origin=Origin(self.graph.file, None, node.proto.op_type),
-        )
+        written = [Blob(blob, shape) for blob, shape in zip(outputs, shapes, strict=False)]
+        names = [[blob.name for blob in blobs] for blobs in (inputs, written)]
+        origin = Origin(self.graph.file, None, operator)
+        layer = Layer(self._free_layer_name(name), params, tuple(names[0]), tuple(names[1]), origin=origin)
         self.layers.append(with_weights(layer, weights))
-        return [Blob(name, shape) for name, shape in zip(names, shapes, strict=True)]
+        return written
 
-    def _name(self, wanted: str) -> str:
+    def free_name(self, wanted: str) -> str:
+        """A name for a blob that no tensor has."""
+        name = wanted
+        while name in self._tensors:
+            name += "'"
+        self._tensors.add(name)
+        return name
+
+    def _free_layer_name(self, wanted: str) -> str:
         """A name that no layer has yet: ONNX lets nodes share one."""
         name, number = wanted, 2
         while name in self._layer_names:
             name, number = f"{wanted}#{number}", number + 1
         self._layer_names.add(name)
-        return name
-
-    def _tensor(self, wanted: str) -> str:
-        """A name that no tensor has."""
-        name = wanted
-        while name in self._tensors:
-            name += "'"
-        self._tensors.add(name)
         return name
 
     # -- the end -----------------------------------------------------------------------------------

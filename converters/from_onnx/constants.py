@@ -48,8 +48,8 @@ def stored(tensor: onnx.TensorProto) -> np.ndarray:
         raise ReadError(f"the stored tensor '{tensor.name}' of shape {dims} is damaged: {error}") from None
 
 
-def evaluate(node: onnx.NodeProto, opset: int, inputs: Sequence[np.ndarray | None]) -> list[np.ndarray]:
-    """Outputs of a node whose inputs are constant.
+def evaluate(node: onnx.NodeProto, opset: int, inputs: Sequence[np.ndarray | None]) -> dict[str, np.ndarray]:
+    """Outputs, by name, of a node whose inputs are constant.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def evaluate(node: onnx.NodeProto, opset: int, inputs: Sequence[np.ndarray | Non
         If the operator is not known, or if it cannot be computed.
     """
     if node.op_type == "Constant":
-        return [_constant(node)]
+        return {node.output[0]: _constant(node)}
     if node.op_type not in (*_EVALUATED, *SHAPE_OPERATORS):
         raise ReadError(f"its inputs are constants, but {node.op_type} of constants is not supported")
     from onnx import helper
@@ -76,7 +76,7 @@ def evaluate(node: onnx.NodeProto, opset: int, inputs: Sequence[np.ndarray | Non
         raise
     except Exception as error:  # onnx checks little: whatever a broken node makes NumPy raise
         raise ReadError(f"cannot be computed: {error}") from None
-    return [np.asarray(result) for result in results]
+    return {name: np.asarray(result) for name, result in zip(node.output, results, strict=True)}
 
 
 def _check_size(node: onnx.NodeProto, imports: list[onnx.OperatorSetIdProto], given: dict[str, np.ndarray]) -> None:

@@ -34,9 +34,18 @@ class Target(Protocol):
     """Where a node's layers go."""
 
     def add(
-        self, node: Node, params: LayerParams, inputs: Sequence[Blob], weights: Mapping[str, np.ndarray], part: str
+        self,
+        name: str,
+        params: LayerParams,
+        inputs: Sequence[Blob],
+        outputs: Sequence[str],
+        weights: Mapping[str, np.ndarray],
+        operator: str,
     ) -> list[Blob]:
-        """Append a layer."""
+        """Append a layer and return what it writes: at most the blobs called `outputs`."""
+
+    def free_name(self, wanted: str) -> str:
+        """A name for a blob that no tensor has."""
 
     def is_read(self, tensor: str) -> bool:
         """Whether a tensor is read by a node or is an output of the model."""
@@ -62,14 +71,14 @@ class Node:
     Attributes
     ----------
     results
-        What it writes; to be filled by the reader, with `add` or directly.
+        What it writes, by the name of the tensor; the reader fills it with `add` or `give`.
     """
 
     def __init__(self, proto: onnx.NodeProto, opset: int, inputs: Sequence[Value | None], target: Target) -> None:
         self.proto = proto
         self.opset = opset
         self.inputs = list(inputs)
-        self.results: list[Blob] = []
+        self.results: dict[str, Blob] = {}
         self._target = target
         self._attributes = {attribute.name: attribute for attribute in proto.attribute}
 
@@ -159,12 +168,17 @@ class Node:
         """Whether anything reads an output of the node."""
         return output < len(self.proto.output) and self._target.is_read(self.proto.output[output])
 
+    def give(self, blob: Blob) -> None:
+        """Let the node's output be a blob that is there already."""
+        self.results[self.proto.output[0]] = blob
+
     def add(
         self,
         params: LayerParams,
         *inputs: Blob,
         weights: Mapping[str, np.ndarray] | None = None,
         part: str = "",
+        output: int = 0,
     ) -> Blob:
         """Append a layer.
 
@@ -179,15 +193,21 @@ class Node:
         part
             What the layer does where a node becomes several layers: it is called ``node/part``, and writes a blob
             ``output/part``. The layer without a part is the last one, it writes the node's output.
+        output
+            Which output it begins with.
 
         Returns
         -------
         Blob
             The first output.
         """
-        blobs = self._target.add(self, params, inputs, weights or {}, part)
-        if not part:
-            self.results = blobs
+        name = self.proto.name or self.proto.output[0]
+        if part:
+            names = [self._target.free_name(f"{self.proto.output[0]}/{part}")]
+            return self._target.add(f"{name}/{part}", params, inputs, names, weights or {}, self.proto.op_type)[0]
+        names = list(self.proto.output[output:])
+        blobs = self._target.add(name, params, inputs, names, weights or {}, self.proto.op_type)
+        self.results.update(zip(names, blobs, strict=False))
         return blobs[0]
 
 

@@ -13,7 +13,7 @@ def _eltwise(node: Node) -> None:
     if any(blob.shape != blobs[0].shape for blob in blobs):
         raise ReadError(f"its inputs differ in shape: {', '.join(str(blob.shape) for blob in blobs)}")
     if len(blobs) == 1:
-        node.results = blobs
+        node.give(blobs[0])
     elif node.proto.op_type == "Max":
         node.add(Eltwise("MAX"), *blobs)
     else:

@@ -17,7 +17,7 @@ def _dropout(node: Node) -> None:
 
 @reads("Identity")
 def _identity(node: Node) -> None:
-    node.results = [node.blob()]
+    node.give(node.blob())
 
 
 @reads("Cast")
@@ -29,4 +29,4 @@ def _cast(node: Node) -> None:
     if kind not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE):
         name = TensorProto.DataType.Name(kind) if kind in TensorProto.DataType.values() else kind
         raise ReadError(f"turns values into {name}; only floating-point numbers are supported")
-    node.results = [node.blob()]
+    node.give(node.blob())

@@ -1,9 +1,10 @@
-"""Concat and Split."""
+"""Concat and Split. Where parts are not used, each one that is used is cut out by itself."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from caffe2lrp.converters.from_onnx.layers.pad import cut
 from caffe2lrp.converters.from_onnx.node import Node, ReadError
 from caffe2lrp.converters.from_onnx.registry import reads
 from caffe2lrp.layers.base import canonical_axis
@@ -23,5 +24,10 @@ def _split(node: Node) -> None:
     sizes = node.constant_integers("split", 1) or (*[step] * (parts - 1), size - step * (parts - 1))
     if len(sizes) != parts or min(sizes, default=0) < 1 or sum(sizes) != size:
         raise ReadError(f"cannot cut a size of {size} into {parts} parts of {sizes}")
-    points = () if len(set(sizes)) == 1 else tuple(int(point) for point in np.cumsum(sizes)[:-1])
+    bounds = [0, *np.cumsum(sizes).tolist()]
+    if not all(node.is_read(i) for i in range(parts)):
+        for i in filter(node.is_read, range(parts)):
+            node.add(cut(x, axis, bounds[i], bounds[i + 1]), x, output=i)
+        return
+    points = () if len(set(sizes)) == 1 else tuple(bounds[1:-1])
     node.add(Slice(parts, axis, points), x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caffe2lrp.converters.from_onnx.node import Node, ReadError
+from caffe2lrp.converters.from_onnx.node import Blob, Node, ReadError
 from caffe2lrp.converters.from_onnx.registry import reads
 from caffe2lrp.layers.base import canonical_axis
 from caffe2lrp.layers.pad import Pad
@@ -40,20 +40,23 @@ def _slice(node: Node) -> None:
     before, after = [0] * len(shape), [0] * len(shape)
     for axis, start, end in zip(axes, starts, ends, strict=True):
         place = canonical_axis(axis, shape)
-        before[place], after[place] = _cut(start, end, shape[place])
+        taken = range(shape[place])[start:end]
+        if not taken:
+            raise ReadError(f"takes nothing of a size of {shape[place]} with {start}:{end}")
+        before[place], after[place] = -taken.start, taken.stop - shape[place]
     _add(node, before, after, 0.0)
 
 
-def _cut(start: int, end: int, size: int) -> tuple[int, int]:
-    """What start:end cuts off at both ends of an axis."""
-    taken = range(size)[start:end]
-    if not taken:
-        raise ReadError(f"takes nothing of a size of {size} with {start}:{end}")
-    return -taken.start, taken.stop - size
+def cut(x: Blob, axis: int, start: int, stop: int) -> Pad:
+    """The layer that takes a part of an axis."""
+    place = canonical_axis(axis, x.shape)
+    before, after = [0] * len(x.shape), [0] * len(x.shape)
+    before[place], after[place] = -start, stop - x.shape[place]
+    return Pad(tuple(before), tuple(after))
 
 
 def _add(node: Node, before: list[int], after: list[int], value: float) -> None:
     if any(before) or any(after):
         node.add(Pad(tuple(before), tuple(after), value), node.blob())
     else:
-        node.results = [node.blob()]
+        node.give(node.blob())

@@ -16,7 +16,7 @@ def reshape(node: Node, x: Blob, dims: Sequence[int], part: str = "") -> Blob:
     """The blob in another shape; `dims` may hold one -1, and what is the blob's own shape adds no layer."""
     if tuple(dims) == x.shape or (-1 in dims and _params(x.shape, dims).output_shapes([x.shape]) == [x.shape]):
         if not part:
-            node.results = [x]
+            node.give(x)
         return x
     return node.add(_params(x.shape, dims), x, part=part)
 
@@ -32,7 +32,7 @@ def _params(shape: Shape, dims: Sequence[int]) -> LayerParams:
     middle = tuple(dims[start : len(dims) - same])
     joined = len(shape) - same - start
     if middle == (-1,) and joined:
-        return Flatten(start, len(shape) - same - 1)
+        return Flatten(start, -same - 1)
     return Reshape(middle, start, joined)
 
 
@@ -61,7 +61,7 @@ def _flatten(node: Node) -> None:
     elif place == 1 and len(x.shape) != 2:
         reshape(node, x, (x.shape[0], -1))
     else:
-        reshape(node, x, (prod(x.shape[:place]), prod(x.shape[place:])))
+        reshape(node, x, (-1, prod(x.shape[place:])))
 
 
 @reads("Squeeze")
