@@ -90,6 +90,9 @@ def light_model(name: str, seed: int = 0) -> onnx.ModelProto:
     kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
+    inputs = [value for value in model.graph.input if value.name not in shapes]  # which lists the weights, too
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
     return model
 
 
