@@ -20,14 +20,16 @@ _HOMES = {
     "Network": "caffe2lrp.ir",
     "Preprocessing": "caffe2lrp.preprocessing",
     "explain": "caffe2lrp.explanation",
+    "export_onnx": "caffe2lrp.converters.onnx",
     "load": "caffe2lrp.converters.loading",
 }
 
-__all__ = ["Caffe2LrpError", "Composite", "Explanation", "Network", "Preprocessing", "explain", "load"]
+__all__ = ["Caffe2LrpError", "Composite", "Explanation", "Network", "Preprocessing", "explain", "export_onnx", "load"]
 
 if TYPE_CHECKING:
     from caffe2lrp.composites import Composite
     from caffe2lrp.converters.loading import load
+    from caffe2lrp.converters.onnx import export_onnx
     from caffe2lrp.errors import Caffe2LrpError
     from caffe2lrp.explanation import Explanation, explain
     from caffe2lrp.ir import Network

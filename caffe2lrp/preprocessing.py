@@ -261,6 +261,16 @@ class Preprocessing:
         high = self._normalise(np.full((planes, height, width), 255, np.float32))
         return low, high
 
+    def mean_for(self, shape: Sequence[int]) -> np.ndarray | None:
+        """What is subtracted for a network's input shape, (N, C, H, W) or (C, H, W).
+
+        Returns
+        -------
+        numpy.ndarray or None
+            float32, (1, 1, 1), (C, 1, 1) or (C, H, W), in the order of the blob's channels.
+        """
+        return None if self.mean is None else self._mean_of(_image_shape(shape))
+
     def _check_planes(self, planes: int) -> None:
         if planes == 3 and self.channels == "GRAY":
             raise OptionError("channels is GRAY, but the network takes 3 channels; use BGR or RGB")

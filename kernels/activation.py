@@ -79,6 +79,58 @@ def power(part: Int, parts: Int, x: F1, y: F1, exponent: Float, scale: Float, sh
 
 
 @kernel
+def exponential(part: Int, parts: Int, x: F1, y: F1, inner: Float, outer: Float) -> None:
+    """y = outer * exp(inner * x)."""
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = outer * math.exp(inner * x[i])
+
+
+@kernel
+def logarithm(part: Int, parts: Int, x: F1, y: F1, scale: Float, shift: Float, outer: Float) -> None:
+    """y = outer * log(scale * x + shift)."""
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        y[i] = outer * math.log(scale * x[i] + shift)
+
+
+@kernel
+def bnll(part: Int, parts: Int, x: F1, y: F1) -> None:
+    """y = log(1 + exp(x)), written such that nothing can overflow."""
+    start, stop = share(x.size, part, parts)
+    zero = x.dtype.type(0)
+    for i in range(start, stop):
+        y[i] = (x[i] if x[i] > zero else zero) + math.log1p(math.exp(-abs(x[i])))
+
+
+@kernel
+def swish(part: Int, parts: Int, x: F1, y: F1, beta: Float) -> None:
+    """y = x / (1 + exp(-beta * x)), by way of tanh, which cannot overflow."""
+    start, stop = share(x.size, part, parts)
+    half = x.dtype.type(0.5)
+    for i in range(start, stop):
+        y[i] = x[i] * (half * math.tanh(half * beta * x[i]) + half)
+
+
+@kernel
+def clip(part: Int, parts: Int, x: F1, y: F1, low: Float, high: Float) -> None:
+    """y = max(low, min(x, high)); where these contradict each other low wins, as in Caffe."""
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        value = high if x[i] > high else x[i]
+        y[i] = low if value < low else value
+
+
+@kernel
+def threshold(part: Int, parts: Int, x: F1, y: F1, least: Float) -> None:
+    """y = 1 where x > least, else 0."""
+    start, stop = share(x.size, part, parts)
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    for i in range(start, stop):
+        y[i] = one if x[i] > least else zero
+
+
+@kernel
 def rectify(part: Int, parts: Int, x: F1, r: F1, r_in: F1, guided: Int) -> None:
     """r_in = max(r, 0), for deconvolution; with `guided` only where x > 0."""
     start, stop = share(x.size, part, parts)
@@ -145,3 +197,47 @@ def power_gradient(part: Int, parts: Int, x: F1, r: F1, r_in: F1, exponent: Floa
     if exponent != one:
         for i in range(start, stop):
             r_in[i] *= (shift + scale * x[i]) ** (exponent - one)
+
+
+@kernel
+def exponential_gradient(part: Int, parts: Int, y: F1, r: F1, r_in: F1, inner: Float) -> None:
+    """r_in = r inner y."""
+    start, stop = share(y.size, part, parts)
+    for i in range(start, stop):
+        r_in[i] = r[i] * inner * y[i]
+
+
+@kernel
+def logarithm_gradient(part: Int, parts: Int, x: F1, r: F1, r_in: F1, scale: Float, shift: Float, outer: Float) -> None:
+    """r_in = r outer scale / (scale x + shift)."""
+    start, stop = share(x.size, part, parts)
+    for i in range(start, stop):
+        r_in[i] = r[i] * outer * scale / (scale * x[i] + shift)
+
+
+@kernel
+def bnll_gradient(part: Int, parts: Int, x: F1, r: F1, r_in: F1) -> None:
+    """r_in = r / (1 + exp(-x))."""
+    start, stop = share(x.size, part, parts)
+    half = x.dtype.type(0.5)
+    for i in range(start, stop):
+        r_in[i] = r[i] * (half * math.tanh(half * x[i]) + half)
+
+
+@kernel
+def swish_gradient(part: Int, parts: Int, x: F1, r: F1, r_in: F1, beta: Float) -> None:
+    """r_in = r (s + beta x s (1 - s)) with s = 1 / (1 + exp(-beta x))."""
+    start, stop = share(x.size, part, parts)
+    half, one = x.dtype.type(0.5), x.dtype.type(1)
+    for i in range(start, stop):
+        s = half * math.tanh(half * beta * x[i]) + half
+        r_in[i] = r[i] * (s + beta * x[i] * s * (one - s))
+
+
+@kernel
+def clip_gradient(part: Int, parts: Int, x: F1, r: F1, r_in: F1, low: Float, high: Float) -> None:
+    """r_in = r where low <= x <= high, else 0."""
+    start, stop = share(x.size, part, parts)
+    zero = x.dtype.type(0)
+    for i in range(start, stop):
+        r_in[i] = r[i] if low <= x[i] <= high else zero

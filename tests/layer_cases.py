@@ -14,7 +14,23 @@ import numpy as np
 from hypothesis import strategies as st
 
 from caffe2lrp.ir import Layer, Network, with_weights
-from caffe2lrp.layers import activation, affine, batch_norm, dropout, eltwise, join, lrn, pooling, softmax
+from caffe2lrp.layers import (
+    activation,
+    affine,
+    argmax,
+    batch_norm,
+    dropout,
+    eltwise,
+    embed,
+    join,
+    lrn,
+    mvn,
+    pooling,
+    reduction,
+    selection,
+    softmax,
+    tile,
+)
 from caffe2lrp.layers import reshape as reshaping
 from caffe2lrp.layers.base import LayerParams
 from caffe2lrp.layers.convolution import Convolution
@@ -25,6 +41,10 @@ from tests import naive
 Shape = tuple[int, ...]
 Case = tuple[LayerParams, list[Shape]]
 Spec = tuple[str, LayerParams, Sequence[str], Sequence[str]]  # name, parameters, inputs, outputs
+
+# Types without a rule for relevance, and those without a derivative.
+WITHOUT_RELEVANCE = ("ArgMax", "Softmax", "Threshold")
+WITHOUT_GRADIENT = ("ArgMax", "Embed", "Threshold")
 
 # -- networks ---------------------------------------------------------------------------------------------
 
@@ -67,9 +87,12 @@ def chain(shape: Shape, *params: LayerParams, **options: Any) -> Network:
 def network_of(case: Case, *, rectify: bool = False, seed: int = 0, **options: Any) -> Network:
     """One layer called ``layer``; `rectify` puts a ReLU before it.
 
-    Networks are run on one input blob, so several inputs of a layer are cut from it and reshaped.
+    Networks are run on one input blob, so several inputs of a layer are cut from it and reshaped. Inputs that have to
+    be indices or selectors are made from random numbers by other layers.
     """
     params, shapes = case
+    if params.selectors:
+        return _guided_network(params, shapes, seed, **options)
     tops = [f"top{i}" for i in range(len(params.output_shapes(shapes)))]
     if len(shapes) == 1:
         before: list[Spec] = [("relu", activation.ReLU(), ["data"], ["in0"])] if rectify else []
@@ -86,10 +109,31 @@ def network_of(case: Case, *, rectify: bool = False, seed: int = 0, **options: A
     return build({"data": (1, sum(sizes))}, cut, *shaped, ("layer", params, bottoms, tops), seed=seed, **options)
 
 
+def _guided_network(params: LayerParams, shapes: list[Shape], seed: int, **options: Any) -> Network:
+    """A layer whose last input holds indices of rows (places of maxima) or selectors (which are not 0)."""
+    *values, last = shapes
+    is_index = isinstance(params, selection.BatchReindex)
+    whole = [*values, (*last, values[0][0] if is_index else 1)]
+    sizes = [math.prod(shape) for shape in whole]
+    pieces, bottoms = ([f"{name}{i}" for i in range(len(whole))] for name in ("piece", "in"))
+    specs: list[Spec] = [
+        ("cut", join.Slice(len(whole), 1, tuple(int(p) for p in np.cumsum(sizes)[:-1])), ["data"], pieces),
+        *((f"shape{i}", reshaping.Reshape(s), [pieces[i]], [bottoms[i]]) for i, s in enumerate(values)),
+        ("wide", reshaping.Reshape(whole[-1]), [pieces[-1]], ["wide"]),
+        ("guide", argmax.ArgMax(axis=-1) if is_index else activation.Exp(), ["wide"], ["guide"]),
+        ("last", reshaping.Reshape(last), ["guide"], [bottoms[-1]]),
+        ("layer", params, bottoms, [f"top{i}" for i in range(len(params.output_shapes(shapes)))]),
+    ]
+    return build({"data": (1, sum(sizes))}, *specs, seed=seed, **options)
+
+
 def random_input(network: Network, seed: int = 0, ties: bool = False) -> np.ndarray:
-    """Normal values, or with `ties` small whole numbers, among which maxima are rarely alone."""
+    """Normal values, or with `ties` small whole numbers, among which maxima are rarely alone; indices for an Embed."""
     rng = np.random.default_rng(seed + 1000)
     shape = network.input_shape
+    for layer in network.consumers[network.input]:
+        if isinstance(layer.params, embed.Embed):
+            return rng.integers(0, layer.params.input_dim, shape).astype(np.float64)
     return rng.integers(-2, 3, shape).astype(np.float64) if ties else single(rng.normal(0, 1, shape))
 
 
@@ -263,6 +307,56 @@ def pads(draw: st.DrawFn) -> Case:
     return Pad(tuple(before), tuple(after), draw(st.sampled_from([0.0, -1.5]))), [shape]
 
 
+@st.composite
+def mvns(draw: st.DrawFn) -> Case:
+    shape, across = draw(shapes()), draw(st.booleans())
+    # Two values become 1 and -1 whatever they were: all that is left of the derivative is epsilon's and rounding.
+    pair = math.prod(shape[1 if across else 2 :]) == 2
+    epsilon = 0.1 if pair else draw(st.sampled_from([1e-9, 0.1]))
+    return mvn.MVN(draw(st.booleans()), across, epsilon), [shape]
+
+
+@st.composite
+def reductions(draw: st.DrawFn) -> Case:
+    shape = draw(shapes())
+    operation = draw(st.sampled_from(["SUM", "ASUM", "SUMSQ", "MEAN"]))
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    return reduction.Reduction(operation, axis, draw(st.sampled_from([1.0, -0.5, 3.0]))), [shape]
+
+
+@st.composite
+def argmaxes(draw: st.DrawFn) -> Case:
+    shape = draw(shapes())
+    axis = draw(st.one_of(st.none(), st.integers(-len(shape), len(shape) - 1)))
+    top_k = draw(st.integers(1, math.prod(shape[1:]) if axis is None else shape[axis]))
+    return argmax.ArgMax(draw(st.booleans()), top_k, axis), [shape]
+
+
+@st.composite
+def tiles(draw: st.DrawFn) -> Case:
+    shape = draw(shapes())
+    return tile.Tile(draw(st.integers(1, 4)), draw(st.integers(-len(shape), len(shape) - 1))), [shape]
+
+
+@st.composite
+def embeds(draw: st.DrawFn) -> Case:
+    params = embed.Embed(draw(st.sampled_from([1, 3, 7])), draw(st.sampled_from([1, 5, 11])), draw(st.booleans()))
+    return params, [draw(shapes(1, 3))]
+
+
+@st.composite
+def batch_reindices(draw: st.DrawFn) -> Case:
+    return selection.BatchReindex(), [draw(shapes()), (draw(st.integers(1, 7)),)]
+
+
+@st.composite
+def filters(draw: st.DrawFn) -> Case:
+    given = draw(st.lists(shapes(), min_size=1, max_size=3))
+    n = given[0][0]
+    selector = draw(st.sampled_from([(n,), (n, 1), (n, 1, 1, 1)]))
+    return selection.Filter(), [*((n, *shape[1:]) for shape in given), selector]
+
+
 def _of(params: st.SearchStrategy[Any], least: int = 1) -> st.SearchStrategy[Case]:
     return st.tuples(params, shapes(least, 4).map(lambda shape: [shape]))
 
@@ -281,7 +375,24 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "Power": _of(
         st.builds(activation.Power, st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0, 3.0]), st.just(0.25), st.just(3.0))
     ),
+    "Exp": _of(
+        st.builds(
+            activation.Exp, st.sampled_from([-1.0, 0.5, 2.0]), st.sampled_from([1.0, -0.5]), st.sampled_from([0.0, 1.5])
+        )
+    ),
+    "Log": _of(st.builds(activation.Log, st.sampled_from([-1.0, 0.5, 10.0]), st.just(0.25), st.just(3.0))),
+    "BNLL": _of(st.just(activation.BNLL())),
+    "Swish": _of(st.builds(activation.Swish, st.sampled_from([1.0, 0.5, -2.0]))),
+    "Clip": _of(st.builds(activation.Clip, st.sampled_from([-1.0, 0.25]), st.sampled_from([0.5, 1.0]))),
+    "Threshold": _of(st.builds(activation.Threshold, st.sampled_from([0.0, -0.5, 1.0]))),
     "Dropout": _of(st.just(dropout.Dropout())),
+    "MVN": mvns(),
+    "Reduction": reductions(),
+    "ArgMax": argmaxes(),
+    "Tile": tiles(),
+    "Embed": embeds(),
+    "BatchReindex": batch_reindices(),
+    "Filter": filters(),
     "Softmax": shapes(1, 4).flatmap(
         lambda shape: st.tuples(st.builds(softmax.Softmax, st.integers(-len(shape), len(shape) - 1)), st.just([shape]))
     ),
@@ -352,5 +463,27 @@ CHOSEN: dict[str, list[Case]] = {
         (Pad((0, -1, 2, -3), (0, 2, -4, 1), 0.5), [(2, 3, 5, 7)]),
         (Pad((0, 0), (0, 0)), [(2, 3)]),
     ],
+    "Log": [(activation.Log(), [(2, 3, 5)])],  # NaN for negative values
+    "Clip": [(activation.Clip(1.0, -1.0), [(2, 3, 5)])],  # bounds that contradict each other
+    "MVN": [
+        (mvn.MVN(), [(2, 3, 5, 7)]),
+        (mvn.MVN(across_channels=True), [(2, 3, 5, 7)]),
+        (mvn.MVN(False), [(2, 3)]),  # each value is a channel of its own
+    ],
+    "Reduction": [
+        *((reduction.Reduction(kind, 2, 0.5), [(2, 3, 5, 7)]) for kind in ("SUM", "ASUM", "SUMSQ", "MEAN")),
+        (reduction.Reduction(), [(2, 3, 5)]),  # to a number without axes
+        (reduction.Reduction("MEAN", -1), [(3, 2, 7)]),
+    ],
+    "ArgMax": [
+        (argmax.ArgMax(True, 3), [(2, 3, 5, 7)]),
+        (argmax.ArgMax(True, 2, 1), [(2, 3, 5, 7)]),
+        (argmax.ArgMax(), [(2, 5)]),
+        (argmax.ArgMax(top_k=5, axis=-2), [(3, 5, 2)]),
+    ],
+    "Tile": [(tile.Tile(3, 2), [(2, 3, 5, 7)]), (tile.Tile(2, 0), [(2, 3)])],
+    "Embed": [(embed.Embed(7, 11), [(2, 3, 5)]), (embed.Embed(3, 5, False), [(2,)])],
+    "BatchReindex": [(selection.BatchReindex(), [(2, 3, 5, 7), (5,)]), (selection.BatchReindex(), [(3,), (2,)])],
+    "Filter": [(selection.Filter(), [(3, 2, 5), (3,), (3, 1)])],
 }
 """Cases that a random choice could miss."""

@@ -447,8 +447,88 @@ def reshape(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     return [inputs[0].reshape(params.output_shapes([inputs[0].shape])[0])]
 
 
+def mvn(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """(x - mean) / (standard deviation + epsilon) over (H, W) or (C, H, W), always with four axes."""
+    x = inputs[0].reshape(inputs[0].shape + (1,) * (4 - inputs[0].ndim))
+    axes = (1, 2, 3) if params.across_channels else (2, 3)
+    y = x - x.mean(axis=axes, keepdims=True)
+    if params.normalize_variance:
+        y = y / (np.sqrt((y * y).mean(axis=axes, keepdims=True)) + params.epsilon)
+    return [y]
+
+
+def _mvn_matrices(params: Any, x: Array) -> list[tuple[Array, Array]]:
+    """Groups of x (flat indices) and the matrix of y = M x for each, the deviation taken for a constant."""
+    channels = x.shape[1] if x.ndim > 1 else 1
+    places = np.arange(x.size).reshape(x.shape[0] if params.across_channels else x.shape[0] * channels, -1)
+    found = []
+    for group in places:
+        n = len(group)
+        d = np.std(x.ravel()[group]) + params.epsilon if params.normalize_variance else 1.0
+        found.append((group, (np.eye(n) - np.full((n, n), 1 / n)) / d))
+    return found
+
+
+def _reduction_terms(params: Any, x: Array) -> tuple[Array, Array, float]:
+    """x and the terms of its sums, (outputs, terms), and what the sums are multiplied by."""
+    outer = int(np.prod(x.shape[: params.axis % x.ndim]))
+    rows = x.reshape(outer, -1)
+    terms = {"SUM": rows, "MEAN": rows, "ASUM": np.abs(rows), "SUMSQ": rows**2}[params.operation]
+    return rows, terms, params.coefficient / (rows.shape[1] if params.operation == "MEAN" else 1)
+
+
+def reduction(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """coefficient * the sum of x, |x| or x^2, or the mean of x, over all axes from `axis` on."""
+    (x,) = inputs
+    _, terms, factor = _reduction_terms(params, x)
+    return [factor * terms.sum(axis=1).reshape(x.shape[: params.axis % x.ndim])]
+
+
+def argmax(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """Sort pairs (value, index) downwards, as Caffe does, and take the first top_k."""
+    (x,) = inputs
+    looked = np.moveaxis(x, params.axis, -1) if params.axis is not None else x.reshape(len(x), -1)
+    indices, values = np.zeros((2, *looked.shape[:-1], params.top_k))
+    for place in np.ndindex(looked.shape[:-1]):
+        pairs = sorted(((value, i) for i, value in enumerate(looked[place])), reverse=True)[: params.top_k]
+        values[place], indices[place] = zip(*pairs, strict=True)
+    if params.axis is not None:
+        return [np.moveaxis(values if params.out_max_val else indices, -1, params.axis)]
+    rows = [indices, values] if params.out_max_val else [indices]
+    out = np.stack(rows, axis=1)
+    return [out.reshape(out.shape + (1,) * (x.ndim - 3))]
+
+
+def tile(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """The input `tiles` times along `axis`."""
+    return [np.concatenate(inputs * params.tiles, axis=params.axis)]
+
+
+def embed(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """One-hot vectors times the weight, plus the bias."""
+    one_hot = (inputs[0][..., None] == np.arange(params.input_dim)).astype(np.float64)
+    y = one_hot @ np.asarray(weights["weight"], dtype=np.float64)
+    return [y + weights["bias"] if params.bias else y]
+
+
+def batch_reindex(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """Rows of the first input at the indices in the second."""
+    return [np.stack([inputs[0][int(i)] for i in inputs[1]])]
+
+
+def filter_(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """Rows of the inputs where the last one is not 0."""
+    chosen = np.flatnonzero(inputs[-1])
+    return [x[chosen] for x in inputs[:-1]]
+
+
 LayerForward = Callable[[Any, Weights, list[Array]], list[Array]]
 LayerBackward = Callable[..., list[Array]]
+
+
+def _base(params: Any) -> float:
+    """The base of an exponential or logarithm; -1 means e."""
+    return math.e if params.base == -1 else params.base
 
 
 def _elementwise(function: Callable[[Any, Array], Array]) -> LayerForward:
@@ -467,7 +547,20 @@ FORWARD: dict[str, LayerForward] = {
     "AbsVal": _elementwise(lambda p, x: np.abs(x)),
     "ELU": _elementwise(lambda p, x: np.where(x > 0, x, p.alpha * (np.exp(np.minimum(x, 0)) - 1))),
     "Power": _elementwise(lambda p, x: (p.shift + p.scale * x) ** p.power),
+    "Exp": _elementwise(lambda p, x: _base(p) ** (p.shift + p.scale * x)),
+    "Log": _elementwise(lambda p, x: np.log(p.shift + p.scale * x) / np.log(_base(p))),
+    "BNLL": _elementwise(lambda p, x: np.logaddexp(0, x)),
+    "Swish": _elementwise(lambda p, x: x * _sigmoid(p.beta * x)),
+    "Clip": _elementwise(lambda p, x: np.maximum(p.low, np.minimum(x, p.high))),
+    "Threshold": _elementwise(lambda p, x: (x > p.threshold).astype(np.float64)),
     "Dropout": _elementwise(lambda p, x: x),
+    "MVN": mvn,
+    "Reduction": reduction,
+    "ArgMax": argmax,
+    "Tile": tile,
+    "Embed": embed,
+    "BatchReindex": batch_reindex,
+    "Filter": filter_,
     "Softmax": softmax,
     "BatchNorm": batch_norm,
     "Scale": scale,
@@ -588,6 +681,55 @@ def reshape_back(params: Any, weights: Weights, inputs: list[Array], arriving: l
     return [arriving[0].reshape(inputs[0].shape)]
 
 
+def mvn_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """dx_i = sum of g_j dy_j/dx_i, with the explicit Jacobian of each group.
+
+    y_j = u_j / d, u = x - mean, d = deviation + epsilon: dy_j/dx_i = du_j/dx_i / d - u_j u_i / (n deviation d^2).
+    """
+    x, g = inputs[0], arriving[0].ravel()
+    out = np.zeros(x.size)
+    for group, matrix in _mvn_matrices(params, x):
+        jacobian = matrix.copy()
+        u = x.ravel()[group] - x.ravel()[group].mean()
+        deviation = np.sqrt((u * u).mean())
+        if params.normalize_variance and deviation > 0:
+            jacobian -= np.outer(u, u) / (len(u) * deviation * (deviation + params.epsilon) ** 2)
+        out[group] = g[group] @ jacobian
+    return [out.reshape(x.shape)]
+
+
+def reduction_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """dx = coefficient g times 1, 1 / n, sign(x) or 2 x."""
+    rows, _, factor = _reduction_terms(params, inputs[0])
+    slope = {"ASUM": np.sign(rows), "SUMSQ": 2 * rows}.get(params.operation, np.ones(rows.shape))
+    return [(factor * slope * arriving[0].reshape(-1, 1)).reshape(inputs[0].shape)]
+
+
+def tile_back(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """What arrives at the copies, summed up."""
+    return [np.sum(np.split(arriving[0], params.tiles, axis=params.axis), axis=0)]
+
+
+def batch_reindex_back(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """What arrives at each copy of a row, summed up; nothing for the indices."""
+    out = np.zeros(inputs[0].shape)
+    np.add.at(out, inputs[1].astype(int), arriving[0])
+    return [out, np.zeros(inputs[1].shape)]
+
+
+def filter_back(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """What arrives at the rows that were chosen; nothing for the others and the selector."""
+    out = [np.zeros(x.shape) for x in inputs]
+    for into, value in zip(out, arriving, strict=False):
+        into[np.flatnonzero(inputs[-1])] = value
+    return out
+
+
+def nothing_back(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """The derivative of what is constant almost everywhere."""
+    return [np.zeros(x.shape) for x in inputs]
+
+
 def _derivative(function: Callable[[Any, Array], Array | float]) -> LayerBackward:
     """Chain rule of an element-wise function with the given derivative."""
     return lambda params, weights, inputs, arriving: [arriving[0] * function(params, inputs[0])]
@@ -616,7 +758,20 @@ GRADIENT: dict[str, LayerBackward] = {
     "AbsVal": _derivative(lambda p, x: np.sign(x)),
     "ELU": _derivative(lambda p, x: np.where(x > 0, 1.0, p.alpha * np.exp(np.minimum(x, 0)))),
     "Power": _derivative(_power_derivative),
+    "Exp": _derivative(lambda p, x: np.log(_base(p)) * p.scale * _base(p) ** (p.shift + p.scale * x)),
+    "Log": _derivative(lambda p, x: p.scale / ((p.shift + p.scale * x) * np.log(_base(p)))),
+    "BNLL": _derivative(lambda p, x: _sigmoid(x)),
+    "Swish": _derivative(lambda p, x: _sigmoid(p.beta * x) * (1 + p.beta * x * (1 - _sigmoid(p.beta * x)))),
+    "Clip": _derivative(lambda p, x: ((x >= p.low) & (x <= p.high)).astype(np.float64)),
+    "Threshold": nothing_back,
     "Dropout": _derivative(lambda p, x: 1.0),
+    "MVN": mvn_gradient,
+    "Reduction": reduction_gradient,
+    "ArgMax": nothing_back,
+    "Tile": tile_back,
+    "Embed": nothing_back,
+    "BatchReindex": batch_reindex_back,
+    "Filter": filter_back,
     "Softmax": softmax_gradient,
     "BatchNorm": batch_norm_gradient,
     "Scale": scale_gradient,
@@ -922,6 +1077,39 @@ def bias_relevance(
     return out
 
 
+def mvn_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], epsilon: float = 0.0
+) -> list[Array]:
+    """Epsilon rule on y = M x, the deviation in M taken for a constant."""
+    x, R, y = inputs[0], arriving[0].ravel(), mvn(params, weights, inputs)[0].ravel()
+    out = np.zeros(x.size)
+    for group, matrix in _mvn_matrices(params, x):
+        terms = matrix * x.ravel()[group]
+        out[group] = divide(R[group], stabilised(y[group], epsilon)) @ terms
+    return [out.reshape(x.shape)]
+
+
+def reduction_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], epsilon: float = 0.0
+) -> list[Array]:
+    """In proportion to the terms of the sum."""
+    _, terms, factor = _reduction_terms(params, inputs[0])
+    y = factor * terms.sum(axis=1, keepdims=True)
+    return [(factor * terms * divide(arriving[0].reshape(y.shape), stabilised(y, epsilon))).reshape(inputs[0].shape)]
+
+
+def embed_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], epsilon: float = 0.0
+) -> list[Array]:
+    """Epsilon rule of the InnerProduct of one-hot vectors; the index gets what its place in the vector gets."""
+    w = np.asarray(weights["weight"], dtype=np.float64)
+    b = np.asarray(weights["bias"], dtype=np.float64) if params.bias else np.zeros(params.num_output)
+    R = arriving[0].reshape(-1, params.num_output)
+    one_hot = np.eye(params.input_dim)[inputs[0].astype(int).ravel()]
+    sent = [epsilon_rule(x, w.T, b, r, epsilon).sum() for x, r in zip(one_hot, R, strict=True)]
+    return [np.reshape(sent, inputs[0].shape)]
+
+
 RELEVANCE: dict[str, LayerBackward] = {
     "Convolution": linear_relevance,
     "InnerProduct": linear_relevance,
@@ -934,7 +1122,20 @@ RELEVANCE: dict[str, LayerBackward] = {
     "AbsVal": pass_through,
     "ELU": pass_through,
     "Power": pass_through,
+    "Exp": pass_through,
+    "Log": pass_through,
+    "BNLL": pass_through,
+    "Swish": pass_through,
+    "Clip": pass_through,
+    "Threshold": nothing_back,
     "Dropout": pass_through,
+    "MVN": mvn_relevance,
+    "Reduction": reduction_relevance,
+    "ArgMax": nothing_back,
+    "Tile": tile_back,
+    "Embed": embed_relevance,
+    "BatchReindex": batch_reindex_back,
+    "Filter": filter_back,
     "Softmax": pass_through,
     "BatchNorm": batch_norm_relevance,
     "Scale": scale_relevance,
@@ -948,7 +1149,8 @@ RELEVANCE: dict[str, LayerBackward] = {
 }
 """Relevance of each layer type: (params, weights, inputs, relevance of the outputs, **options) -> of the inputs.
 
-No paper gives a rule for Softmax, since explanations start below it; here it passes like an activation.
+No paper gives a rule for Softmax, since explanations start below it; here it passes like an activation. ArgMax and
+Threshold pass nothing.
 """
 
 

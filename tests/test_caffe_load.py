@@ -19,8 +19,13 @@ from caffe2lrp.converters.caffe.message import Message, new
 from caffe2lrp.converters.caffe.wire import write_wire
 from caffe2lrp.errors import Caffe2LrpError, FileFormatError, ModelError, OptionError
 from caffe2lrp.ir import Network
+from caffe2lrp.layers.activation import BNLL, Clip, Exp, Log, Swish, Threshold
+from caffe2lrp.layers.argmax import ArgMax
 from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.mvn import MVN
 from caffe2lrp.layers.pooling import Pooling
+from caffe2lrp.layers.reduction import Reduction
+from caffe2lrp.layers.tile import Tile
 from tests.test_caffe_oracle import read_with_oracle
 
 # prototxt, weights, number of layers, input shape, output blobs
@@ -329,6 +334,89 @@ def test_other_parameters_with_two_names(folder: Folder) -> None:
         params("LRN", "lrn_param { norm_region: 7 }")
 
 
+def plain_params(folder: Folder, kind: str, param: str, bottoms: str = 'bottom: "data"') -> Any:
+    return folder.define(INPUT + f'layer {{ name: "l" type: "{kind}" {bottoms} top: "y" {param} }}').layers[0].params
+
+
+@pytest.mark.parametrize(
+    ("kind", "param", "expected"),
+    [
+        ("Exp", "", Exp()),
+        ("Exp", "exp_param { base: 2 scale: 0.5 shift: -1 }", Exp(2.0, 0.5, -1.0)),
+        ("Log", "log_param { base: 10 shift: 1 }", Log(10.0, 1.0, 1.0)),
+        ("BNLL", "", BNLL()),
+        ("Swish", "swish_param { beta: 1.5 }", Swish(1.5)),
+        ("Clip", "clip_param { min: 0 max: 6 }", Clip(0.0, 6.0)),
+        ("Threshold", "threshold_param { threshold: 0.5 }", Threshold(0.5)),
+        ("MVN", "", MVN(True, False, float(np.float32(1e-9)))),
+        ("MVN", "mvn_param { normalize_variance: false across_channels: true eps: 0.5 }", MVN(False, True, 0.5)),
+        ("Reduction", "", Reduction()),
+        ("Reduction", "reduction_param { operation: SUMSQ axis: -2 coeff: 0.5 }", Reduction("SUMSQ", -2, 0.5)),
+        ("ArgMax", "", ArgMax()),
+        ("ArgMax", "argmax_param { axis: 0 }", ArgMax(axis=0)),
+        ("ArgMax", "argmax_param { out_max_val: true top_k: 3 axis: -1 }", ArgMax(True, 3, -1)),
+        ("Tile", "tile_param { tiles: 3 axis: 2 }", Tile(3, 2)),
+    ],
+)
+def test_plain_layers(folder: Folder, kind: str, param: str, expected: Any) -> None:
+    assert plain_params(folder, kind, param) == expected
+
+
+def test_embedded_indices(folder: Folder) -> None:
+    text = 'input: "data" input_shape { dim: [2, 3] }\nlayer { name: "e" type: "Embed" bottom: "data" top: "e" %s }'
+    weights = {"e": [random(7, 5), random(5)]}
+    network = folder.load(text % "embed_param { num_output: 5 input_dim: 7 }", weights)
+    assert network.shapes["e"] == (2, 3, 5)
+    np.testing.assert_array_equal(network.layers[0].weights["weight"], weights["e"][0])
+    network = folder.load(text % "embed_param { num_output: 5 input_dim: 7 bias_term: false }", {"e": [random(7, 5)]})
+    assert list(network.layers[0].weights) == ["weight"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "param", "problem"),
+    [
+        ("Exp", "exp_param { base: 0 }", "exp_param: base is 0 but must be positive"),
+        ("Exp", "exp_param { base: -2 }", "exp_param: base is -2 but must be positive"),
+        ("Log", "log_param { base: 1 }", "log_param: base is 1"),
+        ("Log", "log_param { base: inf }", "log_param: base is inf"),
+        ("Clip", "clip_param { min: 0 }", "clip_param: min and max must both be given"),
+        ("Reduction", "reduction_param { operation: 7 }", "reduction_param: operation 7 is unknown"),
+        ("Reduction", "reduction_param { axis: 4 }", "axis 4 does not exist"),
+        ("ArgMax", "argmax_param { top_k: 0 }", "argmax_param: top_k must be at least 1"),
+        ("ArgMax", "argmax_param { top_k: 193 }", "top_k is 193, but there are 192 values"),
+        ("ArgMax", "argmax_param { top_k: 4 axis: 1 }", "top_k is 4, but there are 3 values"),
+        ("Tile", "tile_param { tiles: 0 }", "tile_param: tiles is missing or less than 1"),
+        ("Tile", "tile_param { tiles: -2 }", "tile_param: tiles is missing or less than 1"),
+        ("Embed", "embed_param { num_output: 3 }", "embed_param: input_dim is missing or 0"),
+        ("BatchReindex", "", r"needs 2 input blob\(s\) but has 1"),
+        ("BatchReindex", 'bottom: "data"', "takes a list of indices as second input"),
+        ("Filter", "", r"needs at least 2 input blob\(s\) but has 1"),
+        ("Filter", 'bottom: "data"', "takes one number per image as selector"),
+    ],
+)
+def test_plain_layers_that_caffe_refuses(folder: Folder, kind: str, param: str, problem: str) -> None:
+    with pytest.raises(ModelError, match=rf"net.prototxt:2: layer 'l' \({kind}\).*{problem}"):
+        plain_params(folder, kind, param)
+
+
+def test_plain_layers_of_2014(folder: Folder) -> None:
+    layer = 'layers { name: "%s" type: %s bottom: "%s" top: "%s" %s }\n'
+    network = folder.define(
+        INPUT
+        + layer % ("mvn", "MVN", "data", "a", "mvn_param { across_channels: true }")
+        + layer % ("exp", "EXP", "a", "b", "exp_param { base: 2 }")
+        + layer % ("step", "THRESHOLD", "b", "c", "threshold_param { threshold: 2 }")
+        + layer % ("soft", "BNLL", "c", "d", "")
+        + layer % ("best", "ARGMAX", "d", "e", "argmax_param { top_k: 2 }")
+        + 'layers { name: "quiet" type: SILENCE bottom: "b" }\n'
+        + 'layers { name: "copy" type: SPLIT bottom: "c" top: "c1" top: "c2" }\n'
+        + layer % ("abs", "ABSVAL", "c2", "f", "")
+    )
+    assert [layer.type for layer in network.layers] == ["MVN", "Exp", "Threshold", "BNLL", "ArgMax", "AbsVal"]
+    assert network.layer("abs").inputs == ("c",)
+    assert (network.shapes["e"], network.outputs) == ((2, 1, 2, 1), ("e", "f"))
+
+
 def test_batch_norm_keeps_its_blobs(folder: Folder) -> None:
     text = INPUT + 'layer { name: "bn" type: "BatchNorm" bottom: "data" top: "data" batch_norm_param { eps: 0.01 %s } }'
     weights = {"bn": [random(3), random(3), [7.0]]}
@@ -389,6 +477,89 @@ def test_shared_weights_are_one_array(folder: Folder) -> None:
         assert np.shares_memory(one["bias"], other["bias"])
 
 
+TWINS = """
+layer { name: "a" type: "InnerProduct" bottom: "data" top: "a" param { name: "w" } %s
+  inner_product_param { num_output: 5 } }
+layer { name: "b" type: "InnerProduct" bottom: "%s" top: "b" param { name: "w" share_mode: %s } %s
+  inner_product_param { num_output: %s } }
+"""
+
+
+def test_only_one_of_the_layers_that_share_stores_the_blob(folder: Folder) -> None:
+    """As Caffe's HDF5 snapshots are: blob 0 of the second layer is missing, its own bias is there."""
+    text = folder.text(INPUT + TWINS % ("", "data", "STRICT", "", "5"))
+    path = folder.path / "weights"
+    weight, first, second = random(5, 192), random(5), random(5) + 1
+    with h5py.File(path, "w") as file:
+        file["data/a/0"], file["data/a/1"], file["data/b/1"] = weight, first, second
+    one, other = (layer.weights for layer in caffe.load(text, path).layers)
+    assert np.shares_memory(one["weight"], other["weight"])
+    np.testing.assert_array_equal(other["weight"], weight)
+    np.testing.assert_array_equal(one["bias"], first)
+    np.testing.assert_array_equal(other["bias"], second)
+
+
+def test_a_layer_that_is_left_out_may_store_the_shared_blob(folder: Folder) -> None:
+    text = INPUT + TWINS % ("include { phase: TRAIN }", "data", "STRICT", 'param { name: "bias" }', "5")
+    text += 'layer { name: "c" type: "Bias" bottom: "b" top: "c" param { name: "bias" } }'
+    weight, bias = random(5, 192), random(5)
+    network = folder.load(text, {"a": [weight, bias + 1], "c": [bias]})
+    assert [layer.name for layer in network.layers] == ["b", "c"]
+    np.testing.assert_array_equal(network.layer("b").weights["weight"], weight)
+    np.testing.assert_array_equal(network.layer("b").weights["bias"], bias)
+
+
+def test_of_shared_blobs_that_differ_the_last_counts(folder: Folder) -> None:
+    """Caffe copies one over the other."""
+    text = INPUT + TWINS % ("", "data", "STRICT", "", "5")
+    network = folder.load(text, {"a": [random(5, 192), random(5)], "b": [random(5, 192) + 1, random(5)]})
+    for layer in network.layers:
+        np.testing.assert_array_equal(layer.weights["weight"], random(5, 192) + 1)
+
+
+def test_a_decoder_shares_the_transposed_weight_of_its_encoder(folder: Folder) -> None:
+    text = INPUT + TWINS % ("", "a", "STRICT", "", "192 transpose: true")
+    weight = random(5, 192)
+    network = folder.load(text, {"a": [weight, random(5)], "b": [weight, random(192)]})
+    np.testing.assert_array_equal(network.layer("b").weights["weight"], weight.T)
+
+
+@pytest.mark.parametrize("with_weights", [False, True])
+def test_share_modes(folder: Folder, with_weights: bool) -> None:
+    """STRICT needs equal shapes, PERMISSIVE the same number of values, of the layers and not only of what is stored."""
+    weight, bias = random(5, 192), random(5)
+    weights = {"a": [weight, bias], "b": [weight, random(192)]} if with_weights else None
+
+    def load(text: str) -> Network:
+        return folder.load(text, weights) if weights else folder.define(text)
+
+    layer = load(INPUT + TWINS % ("", "a", "PERMISSIVE", "", "192")).layer("b")
+    assert layer.weights["weight"].shape == (192, 5)
+    if with_weights:
+        np.testing.assert_array_equal(layer.weights["weight"].ravel(), weight.ravel())
+    for part in (
+        r"layer 'b' .* its weight has the shape \(192, 5\), but shares the parameter 'w' with the weight",
+        r"\(5, 192\) of layer 'a' \(.*net.prototxt:3\); with share_mode STRICT they must be equal",
+    ):
+        with pytest.raises(ModelError, match=part):
+            load(INPUT + TWINS % ("", "a", "STRICT", "", "192"))
+    with pytest.raises(ModelError, match="the number of values must be the same"):
+        load(INPUT + TWINS % ("", "data", "PERMISSIVE", "", "192"))
+
+
+def test_old_files_share_by_name_and_mode(folder: Folder) -> None:
+    text = INPUT + (
+        'layers { name: "a" type: INNER_PRODUCT bottom: "data" top: "a" param: "w" param: "" '
+        "inner_product_param { num_output: 5 } }\n"
+        'layers { name: "b" type: INNER_PRODUCT bottom: "a" top: "b" param: "w" blob_share_mode: %s '
+        "inner_product_param { num_output: 192 } }\n"
+    )
+    weights = {"a": [random(5, 192), random(5)], "b": [random(192, 5), random(192)]}
+    assert folder.load(text % "PERMISSIVE", weights).layer("b").weights["weight"].shape == (192, 5)
+    with pytest.raises(ModelError, match="with share_mode STRICT they must be equal"):
+        folder.load(text % "STRICT", weights)
+
+
 def test_unknown_types_are_all_named(folder: Folder) -> None:
     text = INPUT + (
         'layer { name: "p" type: "Permute" bottom: "data" top: "p" }\n'
@@ -398,17 +569,58 @@ def test_unknown_types_are_all_named(folder: Folder) -> None:
     with pytest.raises(ModelError) as caught:
         folder.define(text)
     for part in (
-        "2 layer(s)",
-        "net.prototxt:2: layer 'p' (Permute)",
-        "net.prototxt:3: layer 'q' (Python) [m.L]",
-        "Slice",
+        "2 layers cannot be built:",
+        "net.prototxt:2: layer 'p' (Permute): its type is not known",
+        "net.prototxt:3: layer 'q' (Python) [m.L]: its type is not known",
+        "Known types: AbsVal, ",
     ):
         assert part in str(caught.value)
 
 
+def test_all_that_is_not_supported_is_reported_at_once(folder: Folder) -> None:
+    """Unknown types and parameters that make no sense, in layers that depend on each other."""
+    chain = 'layer { name: "%s" type: "%s" bottom: "%s" top: "%s" %s }\n'
+    text = (
+        INPUT
+        + chain % ("a", "Unheard", "data", "a", "unheard_param { order: 0 }")
+        + chain % ("b", "Convolution", "a", "b", "convolution_param { kernel_size: 3 }")
+        + chain % ("c", "Clip", "b", "c", "clip_param { min: 0 }")
+        + chain % ("d", "ReLU", "c", "d", "")
+        + chain % ("e", "Tile", "d", "e", "")
+        + chain % ("f", "Nowhere", "e", "f", "")
+    )
+    with pytest.raises(ModelError) as caught:
+        folder.define(text)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "5 layers cannot be built:"
+    expected = [
+        "2: layer 'a' (Unheard): its type is not known",
+        "3: layer 'b' (Convolution): convolution_param: num_output is missing or 0",
+        "4: layer 'c' (Clip): clip_param: min and max must both be given",
+        "6: layer 'e' (Tile): tile_param: tiles is missing or less than 1",
+        "7: layer 'f' (Nowhere): its type is not known",
+    ]
+    for line, part in zip(lines[1:6], expected, strict=True):
+        assert f"net.prototxt:{part}" in line
+    assert lines[6].startswith("Known types: ")
+
+
+def test_shapes_that_do_not_fit_are_reported_at_once(folder: Folder) -> None:
+    """Of layers that depend on each other only the first: what the others would say is not known."""
+    text = INPUT + (POOL % "kernel_size: 2 pad: 2").replace('"pool"', '"a"') + CONV % "num_output: 4 kernel_size: 30"
+    text += RELU + (FC % "").replace('"data"', '"conv"') + (FC % "axis: 7").replace('"fc"', '"g"')
+    with pytest.raises(ModelError) as caught:
+        folder.define(text)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "3 layers cannot be built:"
+    parts = ("must be smaller than the window", "too small", "axis 7 does not exist")
+    for line, part in zip(lines[1:], parts, strict=True):
+        assert part in line
+
+
 def test_misspelt_types_get_a_hint(folder: Folder) -> None:
     for kind, meant in (("Relu", "ReLU"), ("INNER_PRODUCT", "InnerProduct"), ("Batchnorm", "BatchNorm")):
-        with pytest.raises(ModelError, match=rf"\({kind}\) - is {meant} meant\?"):
+        with pytest.raises(ModelError, match=rf"\({kind}\): its type is not known - is {meant} meant\?"):
             folder.define(INPUT + f'layer {{ name: "x" type: "{kind}" bottom: "data" top: "x" }}')
 
 
@@ -491,6 +703,10 @@ def test_the_number_of_channels_comes_from_the_weights(folder: Folder) -> None:
         ("SoftmaxWithLoss", 'top: "loss" top: "p"', ["InnerProduct", "Softmax"], "p"),
         ("SigmoidCrossEntropyLoss", 'top: "loss"', ["InnerProduct", "Sigmoid"], "loss"),
         ("EuclideanLoss", 'top: "loss"', ["InnerProduct"], "fc"),
+        ("HingeLoss", 'top: "loss"', ["InnerProduct"], "fc"),
+        ("InfogainLoss", 'top: "loss"', ["InnerProduct"], "fc"),
+        ("MultinomialLogisticLoss", 'top: "loss"', ["InnerProduct"], "fc"),
+        ("ContrastiveLoss", 'bottom: "fc" top: "loss"', ["InnerProduct"], "fc"),
         ("CenterLoss", 'top: "loss"', ["InnerProduct"], "fc"),
     ],
 )
@@ -507,6 +723,36 @@ def test_losses(folder: Folder, kind: str, tops: str, types: list[str], output: 
     assert [layer.type for layer in network.layers] == types
     assert network.outputs == (output,)
     assert any("only losses or labels need them: pick" in note for note in network.notes)
+
+
+def test_what_silence_layers_read_is_no_output(folder: Folder) -> None:
+    """A layer that only Silence reads goes, and what it alone needs; one that others read stays."""
+    silence = 'layer { name: "quiet" type: "Silence" bottom: "b" bottom: "label" bottom: "fc" }\n'
+    layer = 'layer { name: "%s" type: "AbsVal" bottom: "%s" top: "%s" }\n'
+    text = (
+        DATA % ("Data", "transform_param { crop_size: 8 }")
+        + FC % ""
+        + layer % ("a", "data", "a")
+        + layer % ("b", "a", "b")
+        + layer % ("c", "fc", "c")
+        + silence
+    )
+    network = folder.define(text)
+    assert [layer.name for layer in network.layers] == ["fc", "c"]
+    assert network.outputs == ("c",)
+    assert any("only Silence layers read them: a, b" in note for note in network.notes)
+    # where nothing else is left there is nothing better to show
+    assert folder.define(INPUT + FC % "" + silence.replace('bottom: "b" bottom: "label" ', "")).outputs == ("fc",)
+
+
+def test_layers_that_only_write_files_or_test_are_dropped(folder: Folder) -> None:
+    text = INPUT + FC % "" + 'layer { name: "out" type: "HDF5Output" bottom: "fc" bottom: "data" }\n'
+    network = folder.define(text + 'layer { name: "acc" type: "Accuracy" bottom: "fc" bottom: "data" top: "acc" }\n')
+    assert network.outputs == ("fc",)
+    assert [note.split("layer ")[1] for note in network.notes] == [
+        f"'{name}' ({kind}): left out, as it serves training and testing only"
+        for name, kind in (("out", "HDF5Output"), ("acc", "Accuracy"))
+    ]
 
 
 def test_a_loss_beside_a_softmax_is_dropped(folder: Folder) -> None:
@@ -638,7 +884,11 @@ def test_hdf5_with_slashes_and_damage(folder: Folder) -> None:
         caffe.load(text, path)
     with h5py.File(path, "w") as file:
         file["data/a/b/fc/1"] = bias
-    with pytest.raises(FileFormatError, match="layer 'a/b/fc' has no blob 0"):
+    with pytest.raises(ModelError, match=r"layer 'a/b/fc' .* has 1 for it; blob 0 \(weight\) is missing"):
+        caffe.load(text, path)
+    with h5py.File(path, "w") as file:
+        file["data/a/b/fc/1000000000000"] = bias
+    with pytest.raises(FileFormatError, match="layer 'a/b/fc' has a blob 1000000000000, but no layer has so many"):
         caffe.load(text, path)
     with h5py.File(path, "w") as file:
         file["model_weights"] = bias

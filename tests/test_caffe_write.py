@@ -12,20 +12,26 @@ from caffe2lrp.converters.caffe.layers import known_types
 from caffe2lrp.errors import FileFormatError, ModelError
 from caffe2lrp.ir import Layer, Network
 from caffe2lrp.layers import REGISTRY
-from caffe2lrp.layers.activation import ELU, Power, PReLU, ReLU
+from caffe2lrp.layers.activation import BNLL, ELU, Clip, Exp, Log, Power, PReLU, ReLU, Swish, Threshold
 from caffe2lrp.layers.affine import Bias, Scale
+from caffe2lrp.layers.argmax import ArgMax
 from caffe2lrp.layers.base import LayerParams
 from caffe2lrp.layers.batch_norm import BatchNorm
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.dropout import Dropout
 from caffe2lrp.layers.eltwise import Eltwise
+from caffe2lrp.layers.embed import Embed
 from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.layers.join import Concat, Slice
 from caffe2lrp.layers.lrn import LRN
+from caffe2lrp.layers.mvn import MVN
 from caffe2lrp.layers.pad import Pad
 from caffe2lrp.layers.pooling import Pooling
+from caffe2lrp.layers.reduction import Reduction
 from caffe2lrp.layers.reshape import Flatten, Reshape
+from caffe2lrp.layers.selection import BatchReindex, Filter
 from caffe2lrp.layers.softmax import Softmax
+from caffe2lrp.layers.tile import Tile
 from tests.golden import single_precision
 from tests.test_caffe_oracle import read_with_oracle
 
@@ -91,7 +97,27 @@ EXAMPLES: list[tuple[LayerParams, list[tuple[int, ...]]]] = [
     (PReLU(channel_shared=True), [IMAGE]),
     (ELU(0.25), [IMAGE]),
     (Power(2, -0.5, 1e-5), [IMAGE]),
+    (Exp(), [IMAGE]),
+    (Exp(2.5, -0.5, 0.25), [IMAGE]),
+    (Log(10.0, 0.1, 3.0), [IMAGE]),
+    (BNLL(), [IMAGE]),
+    (Swish(-0.5), [IMAGE]),
+    (Clip(0.0, 6.0), [IMAGE]),
+    (Clip(-1.5, 0.0), [IMAGE]),
+    (Threshold(-0.25), [IMAGE]),
     (Dropout(0.75), [IMAGE]),
+    (MVN(), [IMAGE]),
+    (MVN(False, True, 0.1), [IMAGE]),
+    *((Reduction(kind, -2, 0.1), [IMAGE]) for kind in ("SUM", "ASUM", "SUMSQ", "MEAN")),
+    (Reduction(), [IMAGE]),
+    (ArgMax(), [IMAGE]),
+    (ArgMax(True, 3, 1), [IMAGE]),
+    (ArgMax(axis=0), [IMAGE]),
+    (Tile(3, -1), [IMAGE]),
+    (Embed(5, 7), [IMAGE]),
+    (Embed(5, 7, bias=False), [IMAGE]),
+    (BatchReindex(), [IMAGE, (3,)]),
+    (Filter(), [IMAGE, (2, 5), (2, 1)]),
     (Scale(), [IMAGE]),
     (Scale(axis=0, num_axes=-1, bias=True), [IMAGE]),
     (Scale(axis=-1, bias=True), [IMAGE, (8,)]),

@@ -10,7 +10,24 @@ import numpy as np
 import pytest
 
 from caffe2lrp.ir import Layer, Network
-from caffe2lrp.layers import REGISTRY, activation, affine, batch_norm, dropout, eltwise, join, lrn, pooling, softmax
+from caffe2lrp.layers import (
+    REGISTRY,
+    activation,
+    affine,
+    argmax,
+    batch_norm,
+    dropout,
+    eltwise,
+    embed,
+    join,
+    lrn,
+    mvn,
+    pooling,
+    reduction,
+    selection,
+    softmax,
+    tile,
+)
 from caffe2lrp.layers import reshape as reshaping
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.inner_product import InnerProduct
@@ -43,6 +60,27 @@ LAYERS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
     "ELU": (activation.ELU(0.7), [(2, 3, 4)]),
     "Power": (activation.Power(3.0, 0.5, 2.0), [(2, 3, 4)]),
     "Power, constant": (activation.Power(0.0, 0.5, 2.0), [(2, 3, 4)]),
+    "Exp": (activation.Exp(2.0, 0.5, -1.0), [(2, 3, 4)]),
+    "Exp, natural": (activation.Exp(shift=0.5), [(2, 3, 4)]),
+    "Log": (activation.Log(10.0, 0.5, 3.0), [(2, 3, 4)]),
+    "BNLL": (activation.BNLL(), [(2, 3, 4)]),
+    "Swish": (activation.Swish(1.5), [(2, 3, 4)]),
+    "Clip": (activation.Clip(-0.5, 0.75), [(2, 3, 4)]),
+    "Threshold": (activation.Threshold(0.25), [(2, 3, 4)]),
+    "MVN": (mvn.MVN(), [(2, 3, 4, 2)]),
+    "MVN, across": (mvn.MVN(across_channels=True, epsilon=0.1), [(2, 3, 4)]),
+    "MVN, mean only": (mvn.MVN(False), [(2, 3, 4, 2)]),
+    **{
+        f"Reduction, {kind}": (reduction.Reduction(kind, 1, -0.5), [(2, 3, 4)])  # type: ignore[arg-type]
+        for kind in ("SUM", "ASUM", "SUMSQ", "MEAN")
+    },
+    "Reduction, all": (reduction.Reduction(), [(2, 3, 4)]),
+    "ArgMax": (argmax.ArgMax(top_k=2), [(2, 3, 4)]),
+    "ArgMax, axis": (argmax.ArgMax(axis=1, top_k=3), [(2, 3, 4)]),
+    "Tile": (tile.Tile(3), [(2, 3, 4)]),
+    "Embed": (embed.Embed(5, 7), [(2, 3)]),
+    "BatchReindex": (selection.BatchReindex(), [(2, 3, 4), (5,)]),
+    "Filter": (selection.Filter(), [(2, 3, 4), (2, 5), (2,)]),
     "Dropout": (dropout.Dropout(), [(2, 3, 4)]),
     "Softmax": (softmax.Softmax(), [(2, 3, 4)]),
     "BatchNorm": (batch_norm.BatchNorm(), [(2, 3, 4, 2)]),
@@ -71,7 +109,10 @@ def some_layer(name: str) -> tuple[Any, dict[str, np.ndarray], list[np.ndarray]]
     weights = {key: rng.uniform(-1, 1, shape) for key, shape in params.weight_shapes(shapes).items()}
     if params.type == "BatchNorm":
         weights |= {"variance": rng.uniform(0.5, 2, 3), "weight": np.array([2.0])}
-    return params, weights, [rng.normal(0, 1, shape) for shape in shapes]
+    inputs = [rng.normal(0, 1, shape) for shape in shapes]
+    if params.type in ("Embed", "BatchReindex"):
+        inputs[-1] = rng.integers(0, params.input_dim if params.type == "Embed" else 2, shapes[-1]).astype(np.float64)
+    return params, weights, inputs
 
 
 def some_linear(name: str) -> tuple[Any, dict[str, np.ndarray], list[np.ndarray], list[np.ndarray]]:
@@ -127,6 +168,8 @@ def test_gradient_is_the_derivative(name: str) -> None:
 
     for _ in range(5):
         direction = [rng.normal(0, 1, x.shape) for x in inputs]
+        if params.type in ("Embed", "BatchReindex"):
+            direction[-1][...] = 0  # indices have no neighbours
         h = 1e-6
         above, below = (
             value([x + sign * h * d for x, d in zip(inputs, direction, strict=True)]) for sign in (1.0, -1.0)
@@ -310,7 +353,8 @@ CONSERVING = [
     name
     for name, (params, shapes) in LAYERS.items()
     if params.type in ("Eltwise", "Concat", "Slice", "Flatten", "Reshape", "Dropout", "Softmax")
-    or isinstance(params, activation.Activation)
+    or params.type in ("MVN", "Reduction", "Tile", "Filter")
+    or (isinstance(params, activation.Activation) and params.type != "Threshold")
     or (len(shapes) == 2 and not getattr(params, "bias", False))
 ]
 

@@ -101,7 +101,7 @@ class RelevancePlan:
         self.path = self._layers_below(settings.start)
         self._readers = dict.fromkeys(self.network.shapes, 0)
         for layer in self.path:
-            for blob in layer.inputs:
+            for blob in layer.params.carriers(layer.inputs):
                 self._readers[blob] += 1
         for layer in reversed(self.path):
             self._append(layer)
@@ -112,13 +112,14 @@ class RelevancePlan:
         """Layers between the input and the start that depend on the input and lead to the start."""
         depends = {self.network.input}
         for layer in self.network.layers:
-            if any(blob in depends for blob in layer.inputs):
+            if any(blob in depends for blob in layer.params.carriers(layer.inputs)):
                 depends.update(layer.outputs)
         needed = {start}
         path = []
         for layer in reversed(self.network.layers):
-            if any(blob in needed for blob in layer.outputs) and any(blob in depends for blob in layer.inputs):
-                needed.update(layer.inputs)
+            carriers = layer.params.carriers(layer.inputs)
+            if any(blob in needed for blob in layer.outputs) and any(blob in depends for blob in carriers):
+                needed.update(carriers)
                 path.append(layer)
         return path[::-1]
 
@@ -162,6 +163,16 @@ class RelevancePlan:
             target = self.into(blob)
             self.program.add(eltwise.scaled, relevance.reshape(-1), 1.0, target.reshape(-1), label=f"pass to {blob}")
 
+    def shares(self, layer: Layer) -> np.ndarray:
+        """Relevance / value of a layer's output, stabilised: what the epsilon rule multiplies each term of it by."""
+        out = layer.outputs[0]
+        z, r = self.forward.values[out], self.relevance[out]
+        s = self.new(z.shape)
+        self.program.add(
+            ratio, r.reshape(1, -1), z.reshape(1, 1, -1), 0, 1.0, _EPSILON, SIGN, s.reshape(1, 1, -1), label=layer.name
+        )
+        return s
+
     def share_out(
         self,
         layer: Layer,
@@ -172,12 +183,7 @@ class RelevancePlan:
 
         `terms` are pairs of blob and value; `into` gives buffers for terms that are no blobs.
         """
-        out = layer.outputs[0]
-        z, r = self.forward.values[out], self.relevance[out]
-        s = self.new(z.shape)
-        self.program.add(
-            ratio, r.reshape(1, -1), z.reshape(1, 1, -1), 0, 1.0, _EPSILON, SIGN, s.reshape(1, 1, -1), label=layer.name
-        )
+        s = self.shares(layer)
         for i, (blob, value) in enumerate(terms):
             target = self.into(blob) if blob is not None else (into or {})[i]
             self.program.add(eltwise.times, value.reshape(-1), s.reshape(-1), target.reshape(-1), label=layer.name)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from caffe2lrp.engine.registry import FORWARD
+from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer, Network
 from caffe2lrp.kernels import launch
 from caffe2lrp.layers.activation import ReLU
@@ -37,6 +38,7 @@ class ForwardPlan:
         self.values: dict[str, np.ndarray] = {network.input: self.new(network.input_shape)}
         self.lock = threading.Lock()
         self.holder: object = None  # whose input the values belong to
+        self._watched: list[tuple[np.ndarray, Callable[[int], str]]] = []
         self._fused = {} if keep is None else _fusable(network, keep)
         import caffe2lrp.engine.layers  # noqa: F401  (fills the table of functions)
 
@@ -73,6 +75,21 @@ class ForwardPlan:
         """Let a blob be the same memory as another value."""
         self.values[blob] = value.reshape(self.network.shapes[blob])
 
+    def watch(self, problem: Callable[[int], str]) -> np.ndarray:
+        """A flag for a kernel: if it becomes 1 + a place, a run ends in the error that `problem` says of the place."""
+        flag = np.zeros(1, np.int64)
+        self._watched.append((flag, problem))
+        return flag
+
+    def watch_indices(self, layer: Layer, index: np.ndarray, size: int) -> np.ndarray:
+        """A flag for values that have to be whole numbers from 0 to size - 1."""
+        return self.watch(
+            lambda n: (
+                f"{layer}: value {n} of '{layer.inputs[-1]}' is {index.reshape(-1)[n]:g}, but has to be a whole "
+                f"number from 0 to {size - 1}"
+            )
+        )
+
     def run(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Run on an input and return copies of blobs."""
         with self.lock:
@@ -81,9 +98,20 @@ class ForwardPlan:
             return {name: self.values[name].copy() for name in names}
 
     def compute(self, x: np.ndarray) -> None:
-        """Run on an input; the caller holds the lock as long as it uses the values."""
+        """Run on an input; the caller holds the lock as long as it uses the values.
+
+        Raises
+        ------
+        ModelError
+            If the network cannot run on these values, for example on an index that lies outside.
+        """
         np.copyto(self.values[self.network.input], x)
+        for flag, _ in self._watched:
+            flag[0] = 0
         self.program.run()
+        for flag, problem in self._watched:
+            if flag[0]:
+                raise ModelError(problem(int(flag[0]) - 1))
 
 
 def _fusable(network: Network, keep: frozenset[str]) -> dict[str, Layer]:

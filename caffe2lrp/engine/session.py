@@ -74,7 +74,9 @@ class Session:
             settings, lambda: preprocessing.bounds(self.x.shape) if preprocessing else None, preprocessing
         )
         with self.values() as values:
-            outputs = values[blob].reshape(values[blob].shape[0], -1).copy()
+            # A blob without axes (of a Reduction) is one output of the batch as a whole.
+            shape = values[blob].shape
+            outputs = values[blob].reshape(shape[0] if shape else 1, -1).copy()
             targets = target_lists(target, outputs)
             begin = np.zeros_like(outputs)
             for n, classes in enumerate(targets):

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 from caffe2lrp.ir import Layer, Network
-from caffe2lrp.layers.activation import AbsVal, ReLU, Sigmoid
+from caffe2lrp.layers.activation import BNLL, AbsVal, Clip, Exp, ReLU, Sigmoid, Swish, Threshold
+from caffe2lrp.layers.argmax import ArgMax
 from caffe2lrp.layers.dropout import Dropout
 from caffe2lrp.layers.eltwise import Eltwise
 from caffe2lrp.layers.join import Concat, Slice
 from caffe2lrp.layers.lrn import LRN
 from caffe2lrp.layers.pad import Pad
 from caffe2lrp.layers.pooling import Pooling
+from caffe2lrp.layers.reduction import Reduction
 from caffe2lrp.layers.reshape import Flatten, Reshape
+from caffe2lrp.layers.selection import BatchReindex, Filter
 from caffe2lrp.layers.softmax import Softmax
+from caffe2lrp.layers.tile import Tile
 
-_KEEPING = (Concat, Dropout, Flatten, LRN, Pooling, Reshape, Slice)
+_MAKING = (AbsVal, BNLL, Exp, Sigmoid, Softmax, Threshold)
+_KEEPING = (ArgMax, BatchReindex, Concat, Dropout, Filter, Flatten, LRN, Pooling, Reshape, Slice, Swish, Tile)
 
 
 def nonnegative_blobs(network: Network) -> set[str]:
     """Blobs whose values are at least 0, whatever the input."""
     found: set[str] = set()
     for layer in network.layers:
-        if _makes_nonnegative(layer) or (_keeps_sign(layer) and all(blob in found for blob in layer.inputs)):
+        carriers = layer.params.carriers(layer.inputs)
+        if _makes_nonnegative(layer) or (_keeps_sign(layer) and all(blob in found for blob in carriers)):
             found.update(layer.outputs)
     return found
 
 
 def _makes_nonnegative(layer: Layer) -> bool:
     p = layer.params
-    return isinstance(p, (Sigmoid, AbsVal, Softmax)) or (isinstance(p, ReLU) and p.negative_slope == 0)
+    if isinstance(p, Clip):
+        return p.low >= 0
+    if isinstance(p, ArgMax):
+        return not p.out_max_val
+    if isinstance(p, Reduction):
+        return p.operation in ("ASUM", "SUMSQ") and p.coefficient >= 0
+    return isinstance(p, _MAKING) or (isinstance(p, ReLU) and p.negative_slope == 0)
 
 
 def _keeps_sign(layer: Layer) -> bool:
@@ -36,4 +48,8 @@ def _keeps_sign(layer: Layer) -> bool:
         return all(c >= 0 for c in p.coefficients)
     if isinstance(p, Pad):
         return p.value >= 0
+    if isinstance(p, Reduction):
+        return p.coefficient >= 0
+    if isinstance(p, Clip):
+        return p.high >= 0
     return isinstance(p, (*_KEEPING, ReLU))

@@ -3,17 +3,23 @@
 from caffe2lrp.layers import (  # noqa: F401  (importing registers the types)
     activation,
     affine,
+    argmax,
     batch_norm,
     convolution,
     dropout,
     eltwise,
+    embed,
     inner_product,
     join,
     lrn,
+    mvn,
     pad,
     pooling,
+    reduction,
     reshape,
+    selection,
     softmax,
+    tile,
 )
 from caffe2lrp.layers.base import REGISTRY, LayerParams, Shape, ShapeError, register
 

@@ -1,7 +1,8 @@
-"""Element-wise functions: ReLU and its relatives, sigmoids, absolute value, power."""
+"""Element-wise functions: ReLU and its relatives, sigmoids, absolute value, power, exponential and logarithm, steps."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from caffe2lrp.layers.base import LayerParams, Shape, ShapeError, register
@@ -87,3 +88,75 @@ class Power(Activation):
     power: float = 1.0
     scale: float = 1.0
     shift: float = 0.0
+
+
+@register
+@dataclass(frozen=True)
+class Exp(Activation):
+    """base ^ (shift + scale * x); a base of -1 means e."""
+
+    type = "Exp"
+
+    base: float = -1.0
+    scale: float = 1.0
+    shift: float = 0.0
+
+    def factors(self) -> tuple[float, float]:
+        """(inner, outer) of the same function as outer * exp(inner * x)."""
+        log_base = 1.0 if self.base == -1 else math.log(self.base)
+        return log_base * self.scale, math.exp(log_base * self.shift)
+
+
+@register
+@dataclass(frozen=True)
+class Log(Activation):
+    """Logarithm of shift + scale * x to a base; a base of -1 means e."""
+
+    type = "Log"
+
+    base: float = -1.0
+    scale: float = 1.0
+    shift: float = 0.0
+
+    def factor(self) -> float:
+        """What the natural logarithm is multiplied by."""
+        return 1.0 if self.base == -1 else 1 / math.log(self.base)
+
+
+@register
+@dataclass(frozen=True)
+class BNLL(Activation):
+    """log(1 + exp(x)), the binomial normal log likelihood, also called softplus."""
+
+    type = "BNLL"
+
+
+@register
+@dataclass(frozen=True)
+class Swish(Activation):
+    """x / (1 + exp(-beta * x))."""
+
+    type = "Swish"
+
+    beta: float = 1.0
+
+
+@register
+@dataclass(frozen=True)
+class Clip(Activation):
+    """x, but at least `low` and at most `high`."""
+
+    type = "Clip"
+
+    low: float
+    high: float
+
+
+@register
+@dataclass(frozen=True)
+class Threshold(Activation):
+    """1 where x > threshold, else 0."""
+
+    type = "Threshold"
+
+    threshold: float = 0.0

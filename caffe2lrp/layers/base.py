@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
 Shape = tuple[int, ...]
@@ -27,6 +28,8 @@ class LayerParams(ABC):
     """Caffe's name of the type."""
     input_count: ClassVar[tuple[int, int | None]] = (1, 1)
     """Least and greatest number of inputs; None is no limit."""
+    selectors: ClassVar[tuple[int, ...]] = ()
+    """Positions of inputs that only say which values are taken: neither relevance nor gradient goes to them."""
 
     def check_inputs(self, inputs: list[Shape]) -> None:
         """Raise `ShapeError` unless the number of inputs fits."""
@@ -34,6 +37,11 @@ class LayerParams(ABC):
         if len(inputs) < low or (high is not None and len(inputs) > high):
             wanted = str(low) if low == high else f"at least {low}" if high is None else f"{low} to {high}"
             raise ShapeError(f"needs {wanted} input blob(s) but has {len(inputs)}")
+
+    def carriers(self, inputs: Sequence[str]) -> list[str]:
+        """Those of the inputs' names that values come from: all but the `selectors`."""
+        chosen = {position % len(inputs) for position in self.selectors}
+        return [name for position, name in enumerate(inputs) if position not in chosen]
 
     @abstractmethod
     def output_shapes(self, inputs: list[Shape]) -> list[Shape]:

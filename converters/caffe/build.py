@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from caffe2lrp.converters.caffe.inputs import InputShape, input_shapes
 from caffe2lrp.converters.caffe.layers import ParameterError, has_weights, known_types, read_params
 from caffe2lrp.converters.caffe.message import Message
 from caffe2lrp.converters.caffe.phases import State, is_included
-from caffe2lrp.converters.caffe.weights import Blob, Weights
+from caffe2lrp.converters.caffe.sharing import Sharing, find_weights, param_names
+from caffe2lrp.converters.caffe.weights import Weights
 from caffe2lrp.errors import FileFormatError, ModelError
 from caffe2lrp.ir import Layer, Network, Origin, with_weights
 from caffe2lrp.layers import LayerParams, Shape, ShapeError
@@ -57,15 +58,20 @@ def build(
     graph = _inference_graph(definition, state)
     if weights is not None:
         graph = without_branches(graph, [node for node in graph.nodes if _lacks_weights(node, weights)])
+    layers = [node for node in graph.nodes if not node.is_source]
+    params = _read_all(layers, graph.notes)
     try:
         inputs = input_shapes(graph, weights, input_shape)
     except ModelError as error:
         message = str(error)
         raise ModelError(message if definition.file in message else f"{definition.file}: {message}") from None
-    builder = _Builder(definition, weights, inputs, graph.notes)
-    layers = [node for node in graph.nodes if not node.is_source]
+    builder = _Builder(definition, inputs, params, graph.notes)
+    builder.infer_shapes(layers)
+    sharing = Sharing(definition.net, weights)
     for node in layers:
-        builder.add(node)
+        sharing.check(node, params[node].weight_shapes(builder.inputs(node)))
+    for node in layers:
+        builder.arrays[node] = find_weights(node, params[node], builder.inputs(node), weights, sharing)
     names = _blob_names([*inputs, *(value for node in layers for value in builder.outputs[node])])
     return Network(
         definition.net.get("name"),
@@ -89,19 +95,39 @@ def _inference_graph(definition: Definition, state: State) -> Graph:
     graph = for_inference(graph)
     if all(node.is_source for node in graph.nodes):
         raise ModelError(f"{definition.file}: no layers are left in phase {state.phase}")
-    _check_types(graph.nodes)
     _make_names_unique(graph)
     return graph
 
 
-def _check_types(nodes: list[Node]) -> None:
+def _read_all(nodes: list[Node], notes: list[str]) -> dict[Node, LayerParams]:
+    """Parameters of all layers; whatever cannot be read or is not supported is reported at once."""
     known = known_types()
-    unknown = [node for node in nodes if node.type not in known and not node.is_source]
-    if unknown:
-        lines = "\n".join(f"  {node}{_python_class(node)}{_suggestion(node, known)}" for node in unknown)
-        raise ModelError(
-            f"{len(unknown)} layer(s) have types that are not known:\n{lines}\nKnown types: {', '.join(known)}"
-        )
+    params: dict[Node, LayerParams] = {}
+    problems = []
+    for node in nodes:
+        if node.type not in known:
+            problems.append(f"{node}{_python_class(node)}: its type is not known{_suggestion(node, known)}")
+            continue
+        try:
+            params[node] = read_params(node.message, node.type, partial(_note, notes, node))
+        except ParameterError as error:
+            problems.append(f"{node}: {error}")
+    if any(node.type not in known for node in nodes):
+        problems[-1] += f"\nKnown types: {', '.join(known)}"
+    _raise_all(problems)
+    return params
+
+
+def _note(notes: list[str], node: Node, text: str) -> None:
+    notes.append(f"{node}: {text}")
+
+
+def _raise_all(problems: list[str]) -> None:
+    """One error for all problems."""
+    if len(problems) == 1:
+        raise ModelError(problems[0])
+    if problems:
+        raise ModelError("\n  ".join([f"{len(problems)} layers cannot be built:", *problems]))
 
 
 def _suggestion(node: Node, known: list[str]) -> str:
@@ -145,11 +171,7 @@ def _needs_weights(node: Node) -> bool:
 
 
 def _lacks_weights(node: Node, weights: Weights) -> bool:
-    return _needs_weights(node) and node.name not in weights.layers and not any(_param_names(node))
-
-
-def _param_names(node: Node) -> list[str]:
-    return [param.get("name") for param in node.message.all("param")]
+    return _needs_weights(node) and node.name not in weights.layers and not any(param_names(node.message))
 
 
 def _blob_names(values: Sequence[Value]) -> dict[Value, str]:
@@ -175,31 +197,45 @@ def _blob_names(values: Sequence[Value]) -> dict[Value, str]:
 @dataclass
 class _Builder:
     definition: Definition
-    weights: Weights | None
     shapes: dict[Value, Shape]
+    params: dict[Node, LayerParams]
     notes: list[str]
-    params: dict[Node, LayerParams] = field(default_factory=dict)
     outputs: dict[Node, list[Value]] = field(default_factory=dict)
     arrays: dict[Node, dict[str, np.ndarray]] = field(default_factory=dict)
-    shared: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.shapes = dict(self.shapes)
 
+    def inputs(self, node: Node) -> list[Shape]:
+        """Shapes of a layer's inputs."""
+        return [self.shapes[value] for value in node.inputs]
+
+    def infer_shapes(self, nodes: list[Node]) -> None:
+        """Shapes of all outputs; the problems of layers that do not depend on each other are reported at once."""
+        problems = []
+        lost: set[Value] = set()  # outputs of layers with problems, and what depends on them
+        for node in nodes:
+            try:
+                if not lost.intersection(node.inputs):
+                    self.add(node)
+                    continue
+            except ModelError as error:
+                problems.append(str(error))
+            lost.update(node.outputs)
+        _raise_all(problems)
+
     def add(self, node: Node) -> None:
-        """Read a layer's parameters, infer its shapes and find its weights."""
+        """Infer the shapes of a layer's outputs."""
         if not node.outputs:
             raise ModelError(f"{node}: has no top, so nothing can be done with what it computes")
         for value in node.inputs:
             if value not in self.shapes:
                 raise ModelError(f"{node}: reads '{value.blob}', an output of '{_writer(value)}' that is not supported")
-        bottoms = [self.shapes[value] for value in node.inputs]
+        bottoms = self.inputs(node)
         try:
-            params = read_params(node.message, node.type, lambda text: self.notes.append(f"{node}: {text}"))
-            params.check_inputs(bottoms)
-            tops = params.output_shapes(bottoms)
-            needed = params.weight_shapes(bottoms)
-        except (ParameterError, ShapeError) as error:
+            self.params[node].check_inputs(bottoms)
+            tops = self.params[node].output_shapes(bottoms)
+        except ShapeError as error:
             raise ModelError(f"{node}: {error}") from None
         if len(tops) < len(node.outputs):
             self.drop_outputs(node, len(tops))
@@ -211,10 +247,8 @@ class _Builder:
                     f"{node}: its output '{value.blob}' would have the shape {shape}; the input {bottoms[0]} is too "
                     "small for it"
                 )
-        self.params[node] = params
         self.outputs[node] = node.outputs[: len(tops)]
         self.shapes.update(zip(node.outputs, tops, strict=False))
-        self.arrays[node] = self.find(node, needed, bottoms) if needed else {}
 
     def drop_outputs(self, node: Node, count: int) -> None:
         extra = ", ".join(f"'{value.blob}'" for value in node.outputs[count:])
@@ -231,67 +265,6 @@ class _Builder:
             origin=origin,
         )
         return with_weights(layer, self.arrays[node])
-
-    # -- weights -----------------------------------------------------------------------------------
-
-    def find(self, node: Node, needed: dict[str, Shape], bottoms: list[Shape]) -> dict[str, np.ndarray]:
-        if self.weights is None:
-            return {name: _zeros(node, shape) for name, shape in needed.items()}
-        blobs = self.weights.layers.get(node.name, [])
-        if blobs and len(blobs) != len(needed):
-            raise ModelError(
-                f"{node}: needs {len(needed)} blob(s) ({', '.join(needed)}), but {self.weights.file} has {len(blobs)} "
-                "for it"
-            )
-        params = _param_names(node)
-        found = {}
-        for index, (name, shape) in enumerate(needed.items()):
-            key = params[index] if index < len(params) else ""
-            if key in self.shared and (not blobs or self.shared[key].shape == shape):
-                found[name] = self.take_shared(node, key, name, shape)
-            elif not blobs:
-                raise ModelError(
-                    f"{node}: {self.weights.file} has no weights for it; it needs {name} {shape}. "
-                    "Do the weights belong to this net?"
-                )
-            else:
-                found[name] = self.fit(node, name, blobs[index], shape, bottoms)
-            if key:
-                self.shared.setdefault(key, found[name])
-        return found
-
-    def take_shared(self, node: Node, key: str, name: str, shape: Shape) -> np.ndarray:
-        """The very array of the layer that owns a shared parameter."""
-        owner = self.shared[key]
-        if owner.shape != shape and owner.size != math.prod(shape):
-            raise ModelError(
-                f"{node}: shares the parameter '{key}', which has the shape {owner.shape}, but its {name} needs {shape}"
-            )
-        return owner.reshape(shape)
-
-    def fit(self, node: Node, name: str, blob: Blob, shape: Shape, bottoms: list[Shape]) -> np.ndarray:
-        """A stored blob in the shape that the layer needs."""
-        turned = (
-            name == "weight"
-            and node.type == "InnerProduct"
-            and node.message.get("inner_product_param").get("transpose")
-        )
-        stored = shape[::-1] if turned else shape
-        if not blob.fits(stored):
-            file = self.weights.file if self.weights else ""
-            raise ModelError(
-                f"{node}: its {name} has the shape {stored} for the input {bottoms[0]}, but {file} stores "
-                f"{blob.shape}. The weights belong to another net, or to another version or input size of it"
-            )
-        values = blob.values.reshape(stored)
-        return np.ascontiguousarray(values.T) if turned else values
-
-
-def _zeros(node: Node, shape: Shape) -> np.ndarray:
-    try:
-        return np.broadcast_to(np.float32(0), shape)
-    except ValueError:
-        raise ModelError(f"{node}: needs weights of the shape {shape}, which no computer can hold") from None
 
 
 def _writer(value: Value) -> str:

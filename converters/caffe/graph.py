@@ -167,7 +167,7 @@ def for_inference(graph: Graph) -> Graph:
         If what is needed reads a blob that nothing writes, or if nothing is left.
     """
     notes = list(graph.notes)
-    kept = [node for node in graph.nodes if _convert_loss(node, graph.nodes, notes)]
+    kept = _without_silenced([node for node in graph.nodes if _convert_loss(node, graph.nodes, notes)], graph, notes)
     live = _reached(kept, _primary(kept))
     needed = _ancestors(kept, live)
     for node in kept:
@@ -202,6 +202,27 @@ def _name_output(node: Node, taken: set[str]) -> None:
     if not node.outputs:
         node.outputs = [Value("prob" if "prob" not in taken else node.name, node)]
     node.outputs = node.outputs[1:2] or node.outputs[:1]
+
+
+def _without_silenced(kept: list[Node], graph: Graph, notes: list[str]) -> list[Node]:
+    """Leave out layers that compute for Silence layers only: their outputs are not to be outputs of the net."""
+    readers = _readers(graph.nodes)
+    gone: set[Node] = set()
+    for node in reversed(graph.nodes):
+        if (
+            not node.is_source
+            and node.outputs
+            and all(
+                readers.get(value) and all(reader.type == "Silence" or reader in gone for reader in readers[value])
+                for value in node.outputs
+            )
+        ):
+            gone.add(node)
+    rest = [node for node in kept if node not in gone]
+    if not gone or all(node.is_source for node in rest):
+        return kept
+    notes.append(f"left out, as only Silence layers read them: {', '.join(n.name for n in graph.nodes if n in gone)}")
+    return rest
 
 
 def _readers(nodes: Iterable[Node]) -> dict[Value, list[Node]]:

@@ -1,4 +1,7 @@
-"""Weights in HDF5, as Caffe snapshots them: ``data/<layer>/<index>``."""
+"""Weights in HDF5, as Caffe snapshots them: ``data/<layer>/<index>``.
+
+Of a parameter that several layers share only the first layer's blob is stored.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import numpy as np
 from caffe2lrp.converters.caffe.files import PathLike
 from caffe2lrp.converters.caffe.weights import Blob, Weights
 from caffe2lrp.errors import FileFormatError
+
+_MOST = 100  # blobs of one layer; Caffe's own have up to five
 
 
 def read_hdf5(path: PathLike) -> Weights:
@@ -48,8 +53,8 @@ def read_hdf5(path: PathLike) -> Weights:
     return Weights(name, {layer: _in_order(layer, blobs, name) for layer, blobs in layers.items()})
 
 
-def _in_order(layer: str, blobs: dict[int, Blob], file: str) -> list[Blob]:
-    missing = set(range(max(blobs) + 1)) - set(blobs)
-    if missing:
-        raise FileFormatError(f"{file}: layer '{layer}' has no blob {min(missing)}, but later ones")
-    return [blobs[index] for index in sorted(blobs)]
+def _in_order(layer: str, blobs: dict[int, Blob], file: str) -> list[Blob | None]:
+    last = max(blobs)
+    if last >= _MOST:
+        raise FileFormatError(f"{file}: layer '{layer}' has a blob {last}, but no layer has so many")
+    return [blobs.get(index) for index in range(last + 1)]

@@ -16,18 +16,25 @@ InputShape = Sequence[int] | Mapping[str, Sequence[int]]
 _SAME_CHANNELS = frozenset(
     {
         "AbsVal",
+        "BNLL",
         "BatchNorm",
         "Bias",
+        "Clip",
         "Dropout",
         "ELU",
+        "Exp",
         "LRN",
+        "Log",
+        "MVN",
         "Pooling",
         "Power",
         "PReLU",
         "ReLU",
         "Scale",
         "Sigmoid",
+        "Swish",
         "TanH",
+        "Threshold",
     }
 )
 _DATA_PARAMS = ("data_param", "image_data_param", "window_data_param", "hdf5_data_param")
@@ -163,10 +170,10 @@ def _channels_from_weights(value: Value, graph: Graph, weights: Weights) -> int 
             continue
         if node.type in _SAME_CHANNELS:
             frontier.update(node.outputs)
-        elif node.type == "Convolution" and len(weights.layers.get(node.name, [])) > 0:
-            shape = weights.layers[node.name][0].shape
-            if len(shape) == 4:
-                return shape[1] * node.message.get("convolution_param").get("group")
+        elif node.type == "Convolution":
+            weight = next(iter(weights.layers.get(node.name, [])), None)
+            if weight is not None and len(weight.shape) == 4:
+                return weight.shape[1] * node.message.get("convolution_param").get("group")
     return None
 
 

@@ -6,20 +6,26 @@ registered with `reads` that follows the layer's ``LayerSetUp`` in Caffe, and on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
 from caffe2lrp.converters.caffe.message import Message, new
 from caffe2lrp.converters.caffe.schema import SCHEMAS
 from caffe2lrp.layers import REGISTRY, LayerParams
+from caffe2lrp.layers.activation import Clip, Exp, Log
+from caffe2lrp.layers.argmax import ArgMax
 from caffe2lrp.layers.batch_norm import BatchNorm
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.eltwise import Eltwise
+from caffe2lrp.layers.embed import Embed
 from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.layers.join import Concat, Slice
 from caffe2lrp.layers.lrn import LRN
 from caffe2lrp.layers.pooling import Pooling
+from caffe2lrp.layers.reduction import Reduction
 from caffe2lrp.layers.reshape import Reshape
+from caffe2lrp.layers.tile import Tile
 
 Note = Callable[[str], None]
 Reader = Callable[[Message, Note], LayerParams]
@@ -35,19 +41,31 @@ _WRITERS: dict[str, tuple[str, Writer]] = {}
 
 _PLAIN: dict[str, tuple[str, dict[str, str]]] = {
     "AbsVal": ("", {}),
+    "BNLL": ("", {}),
+    "BatchReindex": ("", {}),
     "Bias": ("bias_param", {"axis": "axis", "num_axes": "num_axes"}),
     "Dropout": ("dropout_param", {"ratio": "dropout_ratio"}),
     "ELU": ("elu_param", {"alpha": "alpha"}),
+    "Filter": ("", {}),
     "Flatten": ("flatten_param", {"axis": "axis", "end_axis": "end_axis"}),
+    "MVN": (
+        "mvn_param",
+        {"normalize_variance": "normalize_variance", "across_channels": "across_channels", "epsilon": "eps"},
+    ),
     "PReLU": ("prelu_param", {"channel_shared": "channel_shared"}),
     "Power": ("power_param", {"power": "power", "scale": "scale", "shift": "shift"}),
     "ReLU": ("relu_param", {"negative_slope": "negative_slope"}),
     "Scale": ("scale_param", {"axis": "axis", "num_axes": "num_axes", "bias": "bias_term"}),
     "Sigmoid": ("", {}),
     "Softmax": ("softmax_param", {"axis": "axis"}),
+    "Swish": ("swish_param", {"beta": "beta"}),
     "TanH": ("", {}),
+    "Threshold": ("threshold_param", {"threshold": "threshold"}),
 }
 """Types without rules of their own: the message, and the field of each attribute."""
+
+_STATED = frozenset({("ArgMaxParameter", "axis"), ("ClipParameter", "min"), ("ClipParameter", "max")})
+"""Fields whose being there means something, whatever their value."""
 
 
 def reads(type_name: str) -> Callable[[Reader], Reader]:
@@ -98,7 +116,10 @@ def read_params(layer: Message, kind: str, note: Note) -> LayerParams:
         If the parameters contradict each other or ask for what is not supported.
     """
     if kind in _READERS:
-        return _READERS[kind](layer, note)
+        try:
+            return _READERS[kind](layer, note)
+        except ParameterError as error:
+            raise ParameterError(f"{_WRITERS[kind][0]}: {error}") from None
     param, attributes = _PLAIN[kind]
     values = layer.get(param) if param else None
     return REGISTRY[kind](**{name: values.get(source) for name, source in attributes.items()} if values else {})
@@ -132,6 +153,8 @@ def _drop_defaults(message: Message) -> None:
         known = message.schema.by_name[name]
         if name.endswith(("_h", "_w")):
             continue  # pairs are given together or not at all
+        if (message.schema.name, name) in _STATED:
+            continue
         if not values or (not known.repeated and not known.is_message and values == [known.default]):
             del message.values[name]
 
@@ -313,6 +336,105 @@ def _read_batch_norm(layer: Message, note: Note) -> LayerParams:
 @writes("BatchNorm", "batch_norm_param")
 def _write_batch_norm(params: BatchNorm) -> Message:
     return new("BatchNormParameter", eps=params.epsilon)
+
+
+def _base(param: Message) -> float:
+    """The base of Exp and Log: positive, or -1 for e; a logarithm to the base 1 would divide by 0."""
+    base = param.get("base")
+    if base != -1 and not 0 < base < math.inf:
+        raise ParameterError(f"base is {base:g} but must be positive, or -1 for e")
+    return base
+
+
+@reads("Exp")
+def _read_exp(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("exp_param")
+    return Exp(_base(param), param.get("scale"), param.get("shift"))
+
+
+@writes("Exp", "exp_param")
+def _write_exp(params: Exp) -> Message:
+    return new("ExpParameter", base=params.base, scale=params.scale, shift=params.shift)
+
+
+@reads("Log")
+def _read_log(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("log_param")
+    if _base(param) == 1:
+        raise ParameterError("base is 1, to which there is no logarithm")
+    return Log(_base(param), param.get("scale"), param.get("shift"))
+
+
+@writes("Log", "log_param")
+def _write_log(params: Log) -> Message:
+    return new("LogParameter", base=params.base, scale=params.scale, shift=params.shift)
+
+
+@reads("Clip")
+def _read_clip(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("clip_param")
+    if not (param.has("min") and param.has("max")):
+        raise ParameterError("min and max must both be given")
+    return Clip(param.get("min"), param.get("max"))
+
+
+@writes("Clip", "clip_param")
+def _write_clip(params: Clip) -> Message:
+    return new("ClipParameter", min=params.low, max=params.high)
+
+
+@reads("Reduction")
+def _read_reduction(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("reduction_param")
+    if param.get("operation") not in ("SUM", "ASUM", "SUMSQ", "MEAN"):
+        raise ParameterError(f"operation {param.get('operation')} is unknown; Caffe has SUM, ASUM, SUMSQ and MEAN")
+    return Reduction(param.get("operation"), param.get("axis"), param.get("coeff"))
+
+
+@writes("Reduction", "reduction_param")
+def _write_reduction(params: Reduction) -> Message:
+    return new("ReductionParameter", operation=params.operation, axis=params.axis, coeff=params.coefficient)
+
+
+@reads("ArgMax")
+def _read_argmax(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("argmax_param")
+    if param.get("top_k") < 1:
+        raise ParameterError("top_k must be at least 1")
+    axis = param.get("axis") if param.has("axis") else None
+    return ArgMax(param.get("out_max_val"), param.get("top_k"), axis)
+
+
+@writes("ArgMax", "argmax_param")
+def _write_argmax(params: ArgMax) -> Message:
+    return new("ArgMaxParameter", out_max_val=params.out_max_val, top_k=params.top_k, axis=params.axis)
+
+
+@reads("Tile")
+def _read_tile(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("tile_param")
+    if param.get("tiles") < 1:
+        raise ParameterError("tiles is missing or less than 1")
+    return Tile(param.get("tiles"), param.get("axis"))
+
+
+@writes("Tile", "tile_param")
+def _write_tile(params: Tile) -> Message:
+    return new("TileParameter", tiles=params.tiles, axis=params.axis)
+
+
+@reads("Embed")
+def _read_embed(layer: Message, note: Note) -> LayerParams:
+    param = layer.get("embed_param")
+    for name in ("num_output", "input_dim"):
+        if param.get(name) < 1:
+            raise ParameterError(f"{name} is missing or 0")
+    return Embed(param.get("num_output"), param.get("input_dim"), bias=param.get("bias_term"))
+
+
+@writes("Embed", "embed_param")
+def _write_embed(params: Embed) -> Message:
+    return new("EmbedParameter", num_output=params.num_output, input_dim=params.input_dim, bias_term=params.bias)
 
 
 @reads("Eltwise")

@@ -191,6 +191,8 @@ LayerParameter
   144 crop_param CropParameter
   145 parameter_param ParameterParameter
   146 recurrent_param RecurrentParameter
+  147 swish_param SwishParameter
+  148 clip_param ClipParameter
 
 TransformationParameter
   1 scale float =1
@@ -232,6 +234,10 @@ BiasParameter
   1 axis int =1
   2 num_axes int =1
   3 filler FillerParameter
+
+ClipParameter
+  1 min float
+  2 max float
 
 ConcatParameter
   1 concat_dim uint =1
@@ -454,6 +460,9 @@ SPPParameter
   1 pyramid_height uint
   2 pool PoolMethod =MAX
   6 engine Engine =DEFAULT
+
+SwishParameter
+  1 beta float =1
 
 TanHParameter
   1 engine Engine =DEFAULT

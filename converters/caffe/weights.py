@@ -29,10 +29,13 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """All blobs of a file, by layer name."""
+    """All blobs of a file, by layer name.
+
+    None stands for a blob that the file leaves out, because the layer shares it with one that stores it.
+    """
 
     file: str
-    layers: dict[str, list[Blob]]
+    layers: dict[str, list[Blob | None]]
 
 
 def _core(shape: Shape) -> Shape:
@@ -90,7 +93,7 @@ def from_layers(layers: Iterable[Message], file: str) -> Weights:
 
     Where several layers have one name, the first with blobs counts.
     """
-    found: dict[str, list[Blob]] = {}
+    found: dict[str, list[Blob | None]] = {}
     for layer in layers:
         name = layer.get("name")
         if layer.has("blobs") and name not in found:

@@ -3,12 +3,18 @@
 from caffe2lrp.engine.layers import (  # noqa: F401
     activation,
     affine,
+    argmax,
     convolution,
     eltwise,
+    embed,
     inner_product,
     join,
     lrn,
+    mvn,
     pad,
     pooling,
+    reduction,
+    selection,
     softmax,
+    tile,
 )

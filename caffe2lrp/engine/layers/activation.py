@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from caffe2lrp.engine.backward import RelevancePlan
@@ -9,7 +11,22 @@ from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, gradient, relevance
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import activation as kernels
-from caffe2lrp.layers.activation import ELU, AbsVal, Power, PReLU, ReLU, Sigmoid, TanH
+from caffe2lrp.layers.activation import (
+    BNLL,
+    ELU,
+    AbsVal,
+    Clip,
+    Exp,
+    Log,
+    Power,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    Swish,
+    TanH,
+    Threshold,
+)
+from caffe2lrp.layers.base import LayerParams
 from caffe2lrp.layers.dropout import Dropout
 from caffe2lrp.layers.reshape import Flatten, Reshape
 
@@ -43,11 +60,38 @@ def _power(plan: ForwardPlan, layer: Layer) -> None:
     plan.program.add(kernels.power, x.reshape(-1), y.reshape(-1), p.power, p.scale, p.shift, label=layer.name)
 
 
-@forward(Sigmoid, TanH, AbsVal)
+@forward(Sigmoid, TanH, AbsVal, BNLL)
 def _plain(plan: ForwardPlan, layer: Layer) -> None:
-    function = {"Sigmoid": kernels.sigmoid, "TanH": kernels.tanh, "AbsVal": kernels.absval}[layer.type]
+    functions = {"Sigmoid": kernels.sigmoid, "TanH": kernels.tanh, "AbsVal": kernels.absval, "BNLL": kernels.bnll}
     (x,), y = plan.inputs(layer), plan.output(layer)
-    plan.program.add(function, x.reshape(-1), y.reshape(-1), label=layer.name)
+    plan.program.add(functions[layer.type], x.reshape(-1), y.reshape(-1), label=layer.name)
+
+
+@forward(Exp)
+def _exp(plan: ForwardPlan, layer: Layer) -> None:
+    assert isinstance(layer.params, Exp)
+    (x,), y = plan.inputs(layer), plan.output(layer)
+    plan.program.add(kernels.exponential, x.reshape(-1), y.reshape(-1), *layer.params.factors(), label=layer.name)
+
+
+@forward(Log)
+def _log(plan: ForwardPlan, layer: Layer) -> None:
+    p = layer.params
+    assert isinstance(p, Log)
+    (x,), y = plan.inputs(layer), plan.output(layer)
+    plan.program.add(kernels.logarithm, x.reshape(-1), y.reshape(-1), p.scale, p.shift, p.factor(), label=layer.name)
+
+
+@forward(Swish, Clip, Threshold)
+def _with_numbers(plan: ForwardPlan, layer: Layer) -> None:
+    functions = {"Swish": kernels.swish, "Clip": kernels.clip, "Threshold": kernels.threshold}
+    (x,), y = plan.inputs(layer), plan.output(layer)
+    plan.program.add(functions[layer.type], x.reshape(-1), y.reshape(-1), *_numbers(layer.params), label=layer.name)
+
+
+def _numbers(p: LayerParams) -> tuple[float, ...]:
+    """All parameters of an element-wise layer."""
+    return dataclasses.astuple(p)
 
 
 @forward(Dropout, Flatten, Reshape)
@@ -66,7 +110,7 @@ def _relu_relevance(plan: RelevancePlan, layer: Layer) -> None:
     plan.program.add(kernels.rectify, *(a.reshape(-1) for a in (x, r, target)), guided, label=layer.name)
 
 
-@relevance(PReLU, ELU, Power, Sigmoid, TanH, AbsVal, Dropout, Flatten, Reshape)
+@relevance(PReLU, ELU, Power, Sigmoid, TanH, AbsVal, Exp, Log, BNLL, Swish, Clip, Dropout, Flatten, Reshape)
 def _pass(plan: RelevancePlan, layer: Layer) -> None:
     plan.pass_on(layer.inputs[0], plan.relevance[layer.outputs[0]])
 
@@ -113,6 +157,29 @@ def _power_gradient(plan: RelevancePlan, layer: Layer) -> None:
     assert isinstance(p, Power)
     arrays = [a.reshape(-1) for a in _input_and_relevance(plan, layer)]
     plan.program.add(kernels.power_gradient, *arrays, p.power, p.scale, p.shift, label=layer.name)
+
+
+@gradient(Exp)
+def _exp_gradient(plan: RelevancePlan, layer: Layer) -> None:
+    assert isinstance(layer.params, Exp)
+    _, r, target = _input_and_relevance(plan, layer)
+    arrays = [a.reshape(-1) for a in (plan.forward.values[layer.outputs[0]], r, target)]
+    plan.program.add(kernels.exponential_gradient, *arrays, layer.params.factors()[0], label=layer.name)
+
+
+@gradient(Log)
+def _log_gradient(plan: RelevancePlan, layer: Layer) -> None:
+    p = layer.params
+    assert isinstance(p, Log)
+    arrays = [a.reshape(-1) for a in _input_and_relevance(plan, layer)]
+    plan.program.add(kernels.logarithm_gradient, *arrays, p.scale, p.shift, p.factor(), label=layer.name)
+
+
+@gradient(BNLL, Swish, Clip)
+def _other_gradient(plan: RelevancePlan, layer: Layer) -> None:
+    functions = {"BNLL": kernels.bnll_gradient, "Swish": kernels.swish_gradient, "Clip": kernels.clip_gradient}
+    arrays = [a.reshape(-1) for a in _input_and_relevance(plan, layer)]
+    plan.program.add(functions[layer.type], *arrays, *_numbers(layer.params), label=layer.name)
 
 
 def _input_and_relevance(plan: RelevancePlan, layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

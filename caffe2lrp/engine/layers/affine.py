@@ -41,7 +41,7 @@ def _layout(layer: Layer, inputs: list[Shape]) -> tuple[int, int, int]:
     if isinstance(layer.params, (Scale, Bias)):
         return layer.params.layout(inputs)
     shape = inputs[0]
-    return (shape[0], shape[1], count(shape, 2)) if len(shape) > 1 else (1, 1, shape[0])
+    return (shape[0], shape[1], count(shape, 2)) if len(shape) > 1 else (1, 1, count(shape))
 
 
 @forward(BatchNorm, Scale, Bias)

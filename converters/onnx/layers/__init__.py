@@ -1,0 +1,18 @@
+"""How each layer type is written as ONNX; importing this package fills the table of `registry`."""
+
+from caffe2lrp.converters.onnx.layers import (  # noqa: F401
+    activation,
+    affine,
+    argmax,
+    convolution,
+    inner_product,
+    join,
+    lrn,
+    mvn,
+    pooling,
+    reduction,
+    reshape,
+    selection,
+    softmax,
+    tile,
+)
