@@ -120,6 +120,11 @@ CASES: dict[str, Case] = {
     "ReduceMean": one("ReduceMean", "Pooling", axes=[2, 3]),
     "ReduceMean, no dims": one("ReduceMean", "Pooling Reshape", axes=[-1, -2], keepdims=0),
     "ReduceMean, input": one("ReduceMean", "Pooling", {"a": ints(2, 3)}, opset=18),
+    "ReduceMean, one axis": one("ReduceMean", "Reduction Reshape", axes=[3]),
+    "ReduceMean, channels": one("ReduceMean", "Reduction", axes=[1, 2, 3], keepdims=0),
+    "ReduceSum": one("ReduceSum", "Reduction Reshape", {"a": ints(2, 3)}),
+    "ReduceL1": one("ReduceL1", "Reduction", axes=[2], keepdims=0, shape=(3, 5)),
+    "ReduceSumSquare": one("ReduceSumSquare", "Reduction Reshape", axes=[-1]),
     "ReduceMax": one("ReduceMax", "Pooling", axes=[2, 3]),
     # element-wise functions
     "Relu": one("Relu", "ReLU"),
@@ -135,7 +140,15 @@ CASES: dict[str, Case] = {
     "Neg": one("Neg", "Power"),
     "Sqrt": one("Sqrt", "Power", positive=True),
     "Reciprocal": one("Reciprocal", "Power", positive=True),
+    "Exp": one("Exp", "Exp"),
+    "Log": one("Log", "Log", positive=True),
+    "Softplus": one("Softplus", "BNLL"),
+    "HardSigmoid": one("HardSigmoid", "Power Clip", alpha=0.25, beta=0.4),
+    "HardSwish": one("HardSwish", "Power Clip Eltwise"),
     "Clip": one("Clip", "ReLU", {"low": np.float32(0)}),
+    "Clip, ReLU6": one("Clip", "Clip", {"low": np.float32(0), "high": np.float32(0.5)}),
+    "Clip, upper": one("Clip", "Clip", {"high": np.float32(-0.5)}, inputs=("x", "", "high")),
+    "Clip, contradictory": one("Clip", "Clip", {"low": np.float32(1), "high": np.float32(0.5)}, opset=12),
     "Clip, attributes": one("Clip", "ReLU", min=0.0, opset=9),
     # arithmetic
     "Add, number": one("Add", "Power", {"c": np.float32(1.5)}),
@@ -162,12 +175,21 @@ CASES: dict[str, Case] = {
     "Sub, mean of the pixels": Case(
         [("GlobalAveragePool", ["x"], ["a"], {}), ("Sub", ["x", "a"], ["y"], {})], "Pooling Power Reshape Bias"
     ),
+    "Mul, one map for all channels": Case(
+        [("Split", ["x", "s"], ["a", "b"], {"axis": 1}), ("Mul", ["x", "a"], ["y"], {})],
+        "Pad Tile Eltwise",
+        {"s": ints(1, 2)},
+    ),
+    "Tile": one("Tile", "Tile Tile", {"r": ints(1, 2, 1, 3)}),
     "Sum": Case([("Relu", ["x"], ["a"], {}), ("Sum", ["a", "x", "x"], ["y"], {})], "ReLU Eltwise"),
     "Sum of one": Case([("Relu", ["x"], ["a"], {}), ("Sum", ["a"], ["y"], {})], "ReLU"),
     "Mean": Case([("Relu", ["x"], ["a"], {}), ("Mean", ["a", "x", "x"], ["y"], {})], "ReLU Eltwise"),
     "Max": Case([("Tanh", ["x"], ["a"], {}), ("Max", ["a", "x"], ["y"], {})], "TanH Eltwise"),
     # normalisation
     "BatchNormalization": one("BatchNormalization", "BatchNorm Scale", BN, epsilon=0.01),
+    "BatchNormalization, statistics alone": one(
+        "BatchNormalization", "BatchNorm", {**BN, "s": np.ones(3, np.float32), "b": np.zeros(3, np.float32)}
+    ),
     "BatchNormalization, 2-D": one("BatchNormalization", "BatchNorm Scale", BN, shape=(3,)),
     "LRN": one("LRN", "LRN", size=3, alpha=0.5, beta=0.6, bias=1.5),
     "LRN, defaults": one("LRN", "LRN", size=5),

@@ -17,6 +17,7 @@ from caffe2lrp.converters.from_onnx.registry import READERS
 from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer, Network, Origin, with_weights
 from caffe2lrp.layers import LayerParams, Shape, ShapeError
+from caffe2lrp.layers.activation import Power
 
 if TYPE_CHECKING:
     import onnx
@@ -169,16 +170,15 @@ class _Builder:
     def finish(self) -> tuple[list[Layer], list[str]]:
         """The layers, with the outputs called as the model calls them, and notes."""
         names: dict[str, str] = {}
-        notes = []
         computed = {blob for layer in self.layers for blob in layer.outputs}
         for output in self.graph.outputs:
             value = self.values.get(output)
-            if not isinstance(value, Blob) or value.name not in computed:
+            if not isinstance(value, Blob) or (value.name == output and output not in computed):
                 raise ModelError(f"{self.graph.file}: its output '{output}' is not computed from the input")
-            if value.name != output and (value.name in names or value.name in self.graph.outputs):
-                notes.append(f"the output '{output}' is the same as '{names.get(value.name, value.name)}'")
-            else:
+            if value.name != output and value.name in computed - names.keys() - set(self.graph.outputs):
                 names[value.name] = output
+            elif value.name != output:  # another name of an input or of another output
+                self.add(output, Power(), [value], [output], {}, "Identity")
         layers = [
             replace(
                 layer,
@@ -188,12 +188,12 @@ class _Builder:
             for layer in self.layers
         ]
         read = {blob for layer in layers for blob in layer.inputs}
-        notes += [
-            f"the output '{output}' is read by other layers, too: get it with keep='{output}'"
-            for output in names.values()
+        notes = [
+            f"{self.graph.file}: the output '{output}' is read by other layers, too: get it with keep='{output}'"
+            for output in self.graph.outputs
             if output in read
         ]
-        return layers, [f"{self.graph.file}: {note}" for note in notes]
+        return layers, notes
 
 
 _UNKNOWN = "this operator is not supported"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from caffe2lrp.errors import Caffe2LrpError, FileFormatError
 from caffe2lrp.preprocessing import Preprocessing
@@ -26,9 +29,17 @@ def preprocessing(model: onnx.ModelProto, file: str) -> Preprocessing | None:
     if value is None:
         return None
     try:
-        return Preprocessing.from_dict(value)
-    except (Caffe2LrpError, TypeError, ValueError, AttributeError) as error:
+        return Preprocessing.from_dict(value, _mean_image(value))
+    except (Caffe2LrpError, TypeError, ValueError, KeyError) as error:
         raise FileFormatError(f"{file}: its metadata {PREPROCESSING} cannot be used: {error}") from None
+
+
+def _mean_image(value: dict[str, Any]) -> np.ndarray | None:
+    """A mean that is an image: its shape, and base64 of little-endian float32."""
+    mean = value.get("mean") if isinstance(value, dict) else None
+    if not isinstance(mean, dict):
+        return None
+    return np.frombuffer(base64.b64decode(mean["float32"]), "<f4").reshape(mean["shape"])
 
 
 def labels(model: onnx.ModelProto, file: str) -> list[str] | None:

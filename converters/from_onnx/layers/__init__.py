@@ -15,4 +15,5 @@ from caffe2lrp.converters.from_onnx.layers import (  # noqa: F401
     reduction,
     reshape,
     softmax,
+    tile,
 )

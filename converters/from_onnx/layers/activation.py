@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from caffe2lrp.converters.from_onnx.node import Node, ReadError
+from caffe2lrp.converters.from_onnx.node import Blob, Node, ReadError
 from caffe2lrp.converters.from_onnx.registry import reads
 from caffe2lrp.layers import LayerParams
-from caffe2lrp.layers.activation import ELU, AbsVal, Power, PReLU, ReLU, Sigmoid, TanH
+from caffe2lrp.layers.activation import BNLL, ELU, AbsVal, Clip, Exp, Log, Power, PReLU, ReLU, Sigmoid, TanH
+from caffe2lrp.layers.eltwise import Eltwise
 
 _PLAIN: dict[str, LayerParams] = {
     "Abs": AbsVal(),
+    "Exp": Exp(),
+    "Log": Log(),
     "Neg": Power(scale=-1.0),
     "Reciprocal": Power(power=-1.0),
     "Relu": ReLU(),
     "Sigmoid": Sigmoid(),
+    "Softplus": BNLL(),
     "Sqrt": Power(power=0.5),
     "Tanh": TanH(),
 }
@@ -52,13 +56,15 @@ def _prelu(node: Node) -> None:
 
 @reads("Clip")
 def _clip(node: Node) -> None:
-    """From 0 on without an upper limit it is a ReLU."""
-    low, high = _bound(node, "min", 1, -np.inf), _bound(node, "max", 2, np.inf)
-    largest = float(np.finfo(np.float32).max)
-    if low == 0 and high >= largest:
+    """From 0 on without an upper limit it is a ReLU. Where the limits contradict each other, the upper one holds."""
+    low, high = _bound(node, "min", 1, -_LARGEST), _bound(node, "max", 2, _LARGEST)
+    if low == 0 and high >= _LARGEST:
         node.add(ReLU(), node.blob())
     else:
-        raise ReadError(f"clips to {low:g} .. {high:g}; only 0 without an upper limit is supported")
+        node.add(Clip(min(low, high), high), node.blob())
+
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def _bound(node: Node, name: str, index: int, default: float) -> float:
@@ -69,3 +75,18 @@ def _bound(node: Node, name: str, index: int, default: float) -> float:
     if values.size != 1:
         raise ReadError(f"its limit {name} must be one number, but its shape is {values.shape}")
     return float(values.reshape(()))
+
+
+@reads("HardSigmoid")
+def _hard_sigmoid(node: Node) -> None:
+    line = node.add(Power(scale=node.number("alpha", 0.2), shift=node.number("beta", 0.5)), node.blob(), part="line")
+    node.add(Clip(0.0, 1.0), line)
+
+
+@reads("HardSwish")
+def _hard_swish(node: Node) -> None:
+    """x times a hard sigmoid of it."""
+    x = node.blob()
+    line = node.add(Power(scale=1 / 6, shift=0.5), x, part="line")
+    gate: Blob = node.add(Clip(0.0, 1.0), line, part="gate")
+    node.add(Eltwise("PROD"), x, gate)

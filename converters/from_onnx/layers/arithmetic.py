@@ -1,8 +1,8 @@
 """Sum, difference, product, quotient and power of two tensors that are broadcast to each other.
 
-With a constant they are Power (one number), Scale or Bias; of two blobs of one shape Eltwise, of a blob and a smaller
-one Scale or Bias with two inputs. A difference is the sum with the second term negated, a quotient the product with
-the second factor inverted.
+With a constant they are Power (one number), Scale or Bias. Of two blobs of one shape they are Eltwise; of a blob and a
+smaller one Scale or Bias with two inputs, or Eltwise behind Tile. A difference is the sum with the second term
+negated, a quotient the product with the second factor inverted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from math import prod
 import numpy as np
 
 from caffe2lrp.converters.from_onnx.layers.reshape import reshape
+from caffe2lrp.converters.from_onnx.layers.tile import repeat
 from caffe2lrp.converters.from_onnx.node import Blob, Node, ReadError, Value, as_weights
 from caffe2lrp.converters.from_onnx.registry import reads
 from caffe2lrp.layers import Shape
@@ -61,11 +62,7 @@ def _prepared(node: Node, params: Power, function: Callable[[np.ndarray], np.nda
 def _sum(node: Node, a: Value, b: Value) -> None:
     x, y = _larger_first(node, a, b)
     if isinstance(y, Blob):
-        if x.shape == y.shape:
-            node.add(Eltwise("SUM"), x, y)
-        else:
-            axis, small = _smaller_blob(node, x, y)
-            node.add(Bias(axis=axis), x, small)
+        _of_blobs(node, x, y, Eltwise("SUM"), Bias)
         return
     axis, offset = _smaller(y, x.shape)
     if offset.size == 1:
@@ -77,17 +74,29 @@ def _sum(node: Node, a: Value, b: Value) -> None:
 def _product(node: Node, a: Value, b: Value) -> None:
     x, y = _larger_first(node, a, b)
     if isinstance(y, Blob):
-        if x.shape == y.shape:
-            node.add(Eltwise("PROD"), x, y)
-        else:
-            axis, small = _smaller_blob(node, x, y)
-            node.add(Scale(axis=axis), x, small)
+        _of_blobs(node, x, y, Eltwise("PROD"), Scale)
         return
     axis, factor = _smaller(y, x.shape)
     if factor.size == 1:
         node.add(Power(scale=float(factor.reshape(()))), x)
     else:
         node.add(Scale(axis=axis, num_axes=factor.ndim), x, weights={"scale": factor})
+
+
+def _of_blobs(node: Node, x: Blob, y: Blob, whole: Eltwise, broadcast: type[Bias] | type[Scale]) -> None:
+    """A layer of two blobs: `whole` if they are of one shape, `broadcast` if y lies on neighbouring axes of x."""
+    full = _all_axes(y.shape, x.shape)
+    used = [axis for axis, size in enumerate(full) if size != 1]
+    # axis 0 is the batch: where both have it, they have it in common, even if it is 1 now
+    start = 0 if len(y.shape) == len(x.shape) and full[0] == x.shape[0] else min(used, default=0)
+    stop = max(used, default=start) + 1
+    if y.shape == x.shape:
+        node.add(whole, x, y)
+    elif full[start:stop] == x.shape[start:stop]:
+        node.add(broadcast(axis=start), x, reshape(node, y, full[start:stop], part="factor"))
+    else:
+        y = reshape(node, y, full, part="factor")
+        node.add(whole, x, repeat(node, y, [a // b for a, b in zip(x.shape, full, strict=True)], part="tiled"))
 
 
 # -- broadcasting ----------------------------------------------------------------------------------
@@ -120,18 +129,6 @@ def _smaller(values: np.ndarray, shape: Shape) -> tuple[int, np.ndarray]:
     used = [axis for axis, size in enumerate(full) if size != 1]
     start, stop = (used[0], used[-1] + 1) if used else (0, 0)
     return start, np.ascontiguousarray(np.broadcast_to(values.reshape(full[start:stop]), shape[start:stop]))
-
-
-def _smaller_blob(node: Node, x: Blob, y: Blob) -> tuple[int, Blob]:
-    """The same for a blob; axis 0 is the batch, which it must have in common with the other."""
-    full = _all_axes(y.shape, x.shape)
-    used = [axis for axis, size in enumerate(full) if size != 1]
-    batch = len(y.shape) == len(x.shape) and full[0] == x.shape[0]
-    start = 0 if batch else min(used, default=0)
-    stop = max(used, default=start) + 1
-    if full[start:stop] != x.shape[start:stop]:
-        raise ReadError(f"broadcasts {y.shape} to {x.shape}, which is supported only for neighbouring axes")
-    return start, reshape(node, y, full[start:stop], part="factor")
 
 
 def _all_axes(small: Shape, large: Shape) -> Shape:

@@ -1,4 +1,4 @@
-"""BatchNormalization: BatchNorm by the statistics, and Scale by the learned factor and offset."""
+"""BatchNormalization: BatchNorm by the statistics, and Scale by the learned factor and offset where they matter."""
 
 from __future__ import annotations
 
@@ -22,5 +22,9 @@ def _batch_normalization(node: Node) -> None:
     if node.integer("training_mode", 0):
         raise ReadError("normalises by each batch, as in training; export the model for inference")
     stored = {"mean": mean, "variance": variance, "weight": np.ones(1, np.float32)}
-    normalised = node.add(BatchNorm(node.number("epsilon", 1e-5)), x, weights=stored, part="normalised")
-    node.add(Scale(bias=True), normalised, weights={"scale": factor, "bias": offset})
+    params = BatchNorm(node.number("epsilon", 1e-5))
+    if (factor == 1).all() and not offset.any():
+        node.add(params, x, weights=stored)
+    else:
+        normalised = node.add(params, x, weights=stored, part="normalised")
+        node.add(Scale(bias=True), normalised, weights={"scale": factor, "bias": offset})

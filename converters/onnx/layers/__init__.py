@@ -9,6 +9,7 @@ from caffe2lrp.converters.onnx.layers import (  # noqa: F401
     join,
     lrn,
     mvn,
+    pad,
     pooling,
     reduction,
     reshape,
