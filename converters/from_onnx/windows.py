@@ -8,26 +8,22 @@ from caffe2lrp.converters.from_onnx.node import Blob, Node, ReadError
 from caffe2lrp.layers import Shape
 from caffe2lrp.layers.pad import Pad
 
-Pair = tuple[int, int]
+Sizes = tuple[int, ...]
+"""One number for each axis of an image: (vertical, horizontal)."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Size and steps of a window, and the padding at the start and end of each axis: (vertical, horizontal)."""
+    """Size and steps of a window, and the padding at the start and end of each axis."""
 
-    kernel: Pair
-    stride: Pair
-    dilation: Pair
-    begin: Pair
-    end: Pair
-
-    @property
-    def extent(self) -> Pair:
-        """Size with the gaps of the dilation."""
-        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))  # type: ignore[return-value]
+    kernel: Sizes
+    stride: Sizes
+    dilation: Sizes
+    begin: Sizes
+    end: Sizes
 
 
-def read_window(node: Node, shape: Shape, kernel: Shape | None) -> Window:
+def read_window(node: Node, shape: Shape, kernel: Sizes | None) -> Window:
     """The window of a node.
 
     Parameters
@@ -44,47 +40,45 @@ def read_window(node: Node, shape: Shape, kernel: Shape | None) -> Window:
     ReadError
         If the input is no image, or if attributes cannot be used.
     """
-    if len(shape) != 4:
-        raise ReadError(f"its input has the shape {shape}; only images, (N, C, H, W), are supported")
+    image = shape[2:]
+    if not image:
+        raise ReadError(f"its input has the shape {shape}, which is no image, (N, C, H, W)")
     given = node.integers("kernel_shape")
     if given is not None and kernel is not None and given != kernel:
         raise ReadError(f"kernel_shape is {given}, but its weights are for {kernel}")
-    size = _positive("kernel_shape", given or kernel)
-    stride = _positive("strides", node.integers("strides") or (1, 1))
-    dilation = _positive("dilations", node.integers("dilations") or (1, 1))
-    window = Window(size, stride, dilation, (0, 0), (0, 0))
-    begin, end = _padding(node, window, (shape[2], shape[3]))
-    return Window(size, stride, dilation, begin, end)
+    size = _positive("kernel_shape", given or kernel, image)
+    stride = _positive("strides", node.integers("strides") or (1,) * len(image), image)
+    dilation = _positive("dilations", node.integers("dilations") or (1,) * len(image), image)
+    extent = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
+    return Window(size, stride, dilation, *_padding(node, image, stride, extent))
 
 
-def pad(node: Node, x: Blob, begin: Pair, end: Pair, value: float) -> Blob:
+def pad(node: Node, x: Blob, begin: Sizes, end: Sizes, value: float) -> Blob:
     """The blob with a border of its own."""
     return node.add(Pad((0, 0, *begin), (0, 0, *end), value), x, part="pad")
 
 
-def _positive(name: str, values: tuple[int, ...] | None) -> Pair:
+def _positive(name: str, values: Sizes | None, image: Sizes) -> Sizes:
     if values is None:
         raise ReadError(f"{name} is missing")
-    if len(values) != 2 or min(values) < 1:
-        raise ReadError(f"{name} is {values}, but an image needs two numbers of at least 1")
-    return values[0], values[1]
+    if len(values) != len(image) or min(values) < 1:
+        raise ReadError(f"{name} is {values}, but an image of {image} needs {len(image)} number(s) of at least 1")
+    return values
 
 
-def _padding(node: Node, window: Window, image: Pair) -> tuple[Pair, Pair]:
-    """Padding at the start and the end of both axes."""
+def _padding(node: Node, image: Sizes, stride: Sizes, extent: Sizes) -> tuple[Sizes, Sizes]:
+    """Padding at the start and the end of all axes; `extent` is the size of the window with its gaps."""
+    none = (0,) * len(image)
     mode = node.text("auto_pad", "NOTSET")
     if mode in ("SAME_UPPER", "SAME_LOWER"):
-        sizes = [
-            max((-(-n // s) - 1) * s + extent - n, 0)
-            for n, s, extent in zip(image, window.stride, window.extent, strict=True)
-        ]
-        less, more = (sizes[0] // 2, sizes[1] // 2), (sizes[0] - sizes[0] // 2, sizes[1] - sizes[1] // 2)
+        whole = [max((-(-n // s) - 1) * s + k - n, 0) for n, s, k in zip(image, stride, extent, strict=True)]
+        less, more = tuple(n // 2 for n in whole), tuple(n - n // 2 for n in whole)
         return (less, more) if mode == "SAME_UPPER" else (more, less)
     if mode not in ("NOTSET", "VALID"):
         raise ReadError(f"auto_pad is {mode}, which ONNX does not have")
     pads = node.integers("pads")
     if mode == "VALID" or not pads:
-        return (0, 0), (0, 0)
-    if len(pads) != 4 or min(pads) < 0:
-        raise ReadError(f"pads is {pads}, but an image needs four numbers of at least 0")
-    return (pads[0], pads[1]), (pads[2], pads[3])
+        return none, none
+    if len(pads) != 2 * len(image) or min(pads) < 0:
+        raise ReadError(f"pads is {pads}, but an image of {image} needs {2 * len(image)} numbers of at least 0")
+    return pads[: len(image)], pads[len(image) :]

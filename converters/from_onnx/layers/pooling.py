@@ -8,13 +8,14 @@ than Caffe does: a Scale with one factor for each pixel makes up for that.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Literal
 
 import numpy as np
 
 from caffe2lrp.converters.from_onnx.node import Blob, Node, ReadError
 from caffe2lrp.converters.from_onnx.registry import reads
-from caffe2lrp.converters.from_onnx.windows import Pair, Window, pad, read_window
+from caffe2lrp.converters.from_onnx.windows import Sizes, Window, pad, read_window
 from caffe2lrp.layers.affine import Scale
 from caffe2lrp.layers.pooling import Pooling
 
@@ -46,20 +47,22 @@ def _max_pool(node: Node) -> None:
 @reads("AveragePool")
 def _average_pool(node: Node) -> None:
     x = node.blob()
-    window, padding_counts = _window(node, x), bool(node.integer("count_include_pad", 0))
-    size = _size(node, window, x)
-    wanted = _divisors(window, x, size, padding_counts)
+    window, size = _window(node, x), _size(node, _window(node, x), x)
+    none = (0,) * len(size)
+    border = (window.begin, window.end) if node.integer("count_include_pad", 0) else (none, none)
+    wanted = _divisors(window, x, size, *border)
     params = _pooling(node, "AVE", window, x, size)
     if params is None:
-        border, params = _padded(node, "AVE", window, x)
-        ours = np.full(size, float(window.kernel[0] * window.kernel[1]))
+        source, params = _padded(node, "AVE", window, x)
+        divisors = np.full(size, float(np.prod(window.kernel)))
     else:
-        border, ours = x, _caffe_divisors(params, x, size)
-    if np.array_equal(ours, wanted):
-        node.add(params, border)
+        source = x
+        divisors = _divisors(window, x, size, *((none, none) if params.kernel is None else (params.pad, params.pad)))
+    if np.array_equal(divisors, wanted):
+        node.add(params, source)
         return
-    mean = node.add(params, border, part="mean")
-    node.add(Scale(axis=2, num_axes=2), mean, weights={"scale": (ours / wanted).astype(np.float32)})
+    mean = node.add(params, source, part="mean")
+    node.add(Scale(axis=2, num_axes=len(size)), mean, weights={"scale": (divisors / wanted).astype(np.float32)})
 
 
 # -- windows ---------------------------------------------------------------------------------------
@@ -67,7 +70,7 @@ def _average_pool(node: Node) -> None:
 
 def _window(node: Node, x: Blob) -> Window:
     window = read_window(node, x.shape, None)
-    if window.dilation != (1, 1):
+    if any(d != 1 for d in window.dilation):
         raise ReadError(f"has windows with gaps, dilations {window.dilation}, which are not supported")
     for side in (window.begin, window.end):
         if any(p >= k for p, k in zip(side, window.kernel, strict=True)):
@@ -75,7 +78,7 @@ def _window(node: Node, x: Blob) -> Window:
     return window
 
 
-def _size(node: Node, window: Window, x: Blob) -> Pair:
+def _size(node: Node, window: Window, x: Blob) -> Sizes:
     """Output size by ONNX's rule: a window that would start in the padding behind the image is left out."""
     up = bool(node.integer("ceil_mode", 0))
     sizes = []
@@ -87,46 +90,33 @@ def _size(node: Node, window: Window, x: Blob) -> Pair:
         if size < 1:
             raise ReadError(f"its window {window.kernel} is larger than its input {x.shape}")
         sizes.append(size)
-    return sizes[0], sizes[1]
+    return tuple(sizes)
 
 
-def _pooling(node: Node, method: Literal["MAX", "AVE"], window: Window, x: Blob, size: Pair) -> Pooling | None:
+def _pooling(node: Node, method: Literal["MAX", "AVE"], window: Window, x: Blob, size: Sizes) -> Pooling | None:
     """A pooling with just these windows by Caffe's rule, if there is one."""
     for up in (True, False) if node.integer("ceil_mode", 0) else (False, True):
         params = Pooling(method, window.kernel, window.stride, window.begin, up)
         if params.output_shapes([x.shape])[0][2:] == size:
             return params
     whole = all(p + n <= k for n, k, p in zip(x.shape[2:], window.kernel, window.begin, strict=True))
-    return Pooling(method, None) if whole and size == (1, 1) else None
+    return Pooling(method, None) if whole and set(size) == {1} else None
 
 
 def _padded(node: Node, method: Literal["MAX", "AVE"], window: Window, x: Blob) -> tuple[Blob, Pooling]:
     """The input with a border, so that all windows lie inside, and the pooling of that."""
     size = _size(node, window, x)
     reach = [(o - 1) * s + k for o, s, k in zip(size, window.stride, window.kernel, strict=True)]
-    end = [max(r - n - p, 0) for r, n, p in zip(reach, x.shape[2:], window.begin, strict=True)]
-    border = pad(node, x, window.begin, (end[0], end[1]), _LOWEST if method == "MAX" else 0.0)
-    return border, Pooling(method, window.kernel, window.stride, ceil=False)
+    end = tuple(max(r - n - p, 0) for r, n, p in zip(reach, x.shape[2:], window.begin, strict=True))
+    border = pad(node, x, window.begin, end, _LOWEST if method == "MAX" else 0.0)
+    return border, Pooling(method, window.kernel, window.stride, (0,) * len(size), ceil=False)
 
 
-# -- divisors of averages --------------------------------------------------------------------------
-
-
-def _divisors(window: Window, x: Blob, size: Pair, padding_counts: bool) -> np.ndarray:
-    """Number of values that each average is over, (height, width): pixels, and the padding if that counts."""
-    begin, end = (window.begin, window.end) if padding_counts else ((0, 0), (0, 0))
-    return _counts(window.kernel, window.stride, window.begin, x, size, begin, end)
-
-
-def _caffe_divisors(params: Pooling, x: Blob, size: Pair) -> np.ndarray:
-    """The same by Caffe's rule, where padding counts."""
-    return _counts(params.window(x.shape), params.stride, params.pad, x, size, params.pad, params.pad)
-
-
-def _counts(kernel: Pair, stride: Pair, offset: Pair, x: Blob, size: Pair, before: Pair, after: Pair) -> np.ndarray:
-    """Size of each window as far as it lies in the image with a border."""
-    axes = []
-    for n, k, s, p, b, a, o in zip(x.shape[2:], kernel, stride, offset, before, after, size, strict=True):
+def _divisors(window: Window, x: Blob, size: Sizes, before: Sizes, after: Sizes) -> np.ndarray:
+    """Number of values in each window as far as it lies in the image with a border, by place in the output."""
+    counts = []
+    sides = zip(x.shape[2:], window.kernel, window.stride, window.begin, size, before, after, strict=True)
+    for n, k, s, p, o, b, a in sides:
         start = np.arange(o) * s - p
-        axes.append(np.minimum(start + k, n + a) - np.maximum(start, -b))
-    return np.multiply.outer(axes[0], axes[1]).astype(np.float64)
+        counts.append(np.minimum(start + k, n + a) - np.maximum(start, -b))
+    return reduce(np.multiply.outer, counts).astype(np.float64)
