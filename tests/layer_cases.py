@@ -43,7 +43,7 @@ Case = tuple[LayerParams, list[Shape]]
 Spec = tuple[str, LayerParams, Sequence[str], Sequence[str]]  # name, parameters, inputs, outputs
 
 # Types without a rule for relevance, and those without a derivative.
-WITHOUT_RELEVANCE = ("ArgMax", "Softmax", "Threshold")
+WITHOUT_RELEVANCE = ("ArgMax", "LogSoftmax", "Softmax", "Threshold")
 WITHOUT_GRADIENT = ("ArgMax", "Embed", "Threshold")
 
 # -- networks ---------------------------------------------------------------------------------------------
@@ -393,6 +393,9 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "Embed": embeds(),
     "BatchReindex": batch_reindices(),
     "Filter": filters(),
+    "LogSoftmax": shapes(1, 4).flatmap(
+        lambda s: st.tuples(st.builds(softmax.LogSoftmax, st.integers(-len(s), len(s) - 1)), st.just([s]))
+    ),
     "Softmax": shapes(1, 4).flatmap(
         lambda shape: st.tuples(st.builds(softmax.Softmax, st.integers(-len(shape), len(shape) - 1)), st.just([shape]))
     ),
@@ -451,6 +454,7 @@ CHOSEN: dict[str, list[Case]] = {
         (lrn.LRN(3, 5e-5, 0.75, 1.0, "within"), [(2, 3, 5, 4)]),
         (lrn.LRN(7, 3.0, 0.3, 9.0, "within"), [(1, 2, 3, 4)]),
     ],
+    "LogSoftmax": [(softmax.LogSoftmax(axis=-1), [(2, 3, 5)]), (softmax.LogSoftmax(axis=0), [(3, 2)])],
     "Softmax": [(softmax.Softmax(axis=-1), [(2, 3, 5)]), (softmax.Softmax(axis=0), [(3, 2)])],
     "PReLU": [(activation.PReLU(True), [(2, 3, 5, 2)]), (activation.PReLU(), [(2, 3, 5, 2)])],
     "BatchNorm": [(batch_norm.BatchNorm(), [(7,)])],

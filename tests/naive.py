@@ -353,6 +353,13 @@ def softmax(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     return [e / e.sum(axis=params.axis, keepdims=True)]
 
 
+def log_softmax(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """Logarithm of the softmax, as the sum over exp(x_i - x_j) for each j, which is small where x_j is large."""
+    x = np.moveaxis(inputs[0], params.axis, -1)
+    logs = np.logaddexp.reduce(x[..., None, :] - x[..., :, None], axis=-1)
+    return [np.moveaxis(-logs, -1, params.axis)]
+
+
 def _batch_norm_affine(params: Any, weights: Weights, shape: Sequence[int]) -> tuple[Array, Array]:
     """(a, b) of y = a x + b = (x - mean) / sqrt(variance + epsilon), the stored sums divided by `weight`."""
     w = as_float64(weights)
@@ -562,6 +569,7 @@ FORWARD: dict[str, LayerForward] = {
     "BatchReindex": batch_reindex,
     "Filter": filter_,
     "Softmax": softmax,
+    "LogSoftmax": log_softmax,
     "BatchNorm": batch_norm,
     "Scale": scale,
     "Bias": bias,
@@ -625,6 +633,12 @@ def softmax_gradient(params: Any, weights: Weights, inputs: list[Array], arrivin
     """dx = y (g - sum of g y along the axis)."""
     (y,) = softmax(params, weights, inputs)
     return [y * (arriving[0] - (arriving[0] * y).sum(axis=params.axis, keepdims=True))]
+
+
+def log_softmax_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """dx = g - softmax * sum of g along the axis."""
+    (y,) = softmax(params, weights, inputs)
+    return [arriving[0] - y * arriving[0].sum(axis=params.axis, keepdims=True)]
 
 
 def batch_norm_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
@@ -773,6 +787,7 @@ GRADIENT: dict[str, LayerBackward] = {
     "BatchReindex": batch_reindex_back,
     "Filter": filter_back,
     "Softmax": softmax_gradient,
+    "LogSoftmax": log_softmax_gradient,
     "BatchNorm": batch_norm_gradient,
     "Scale": scale_gradient,
     "Bias": bias_gradient,
@@ -1137,6 +1152,7 @@ RELEVANCE: dict[str, LayerBackward] = {
     "BatchReindex": batch_reindex_back,
     "Filter": filter_back,
     "Softmax": pass_through,
+    "LogSoftmax": pass_through,
     "BatchNorm": batch_norm_relevance,
     "Scale": scale_relevance,
     "Bias": bias_relevance,

@@ -196,6 +196,8 @@ CASES: dict[str, Case] = {
     "Softmax": one("Softmax", "Softmax", shape=(5,)),
     "Softmax, last axis": one("Softmax", "Softmax"),
     "Softmax, axis": one("Softmax", "Softmax", axis=-3),
+    "LogSoftmax": one("LogSoftmax", "LogSoftmax", shape=(5,)),
+    "LogSoftmax, old, several axes": one("LogSoftmax", "Flatten LogSoftmax Reshape", axis=2, opset=11),
     "Softmax, old": one("Softmax", "Softmax", shape=(5, 1, 1), opset=11),
     "Softmax, old, several axes": one("Softmax", "Flatten Softmax Reshape", opset=11),
     "Softmax, old, last axis": one("Softmax", "Softmax", axis=3, opset=11),

@@ -83,6 +83,7 @@ LAYERS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
     "Filter": (selection.Filter(), [(2, 3, 4), (2, 5), (2,)]),
     "Dropout": (dropout.Dropout(), [(2, 3, 4)]),
     "Softmax": (softmax.Softmax(), [(2, 3, 4)]),
+    "LogSoftmax": (softmax.LogSoftmax(), [(2, 3, 4)]),
     "BatchNorm": (batch_norm.BatchNorm(), [(2, 3, 4, 2)]),
     "Scale": (affine.Scale(bias=True), [(2, 3, 4, 2)]),
     "Scale, two inputs": (affine.Scale(axis=0), [(2, 3, 4, 2), (2, 3)]),
