@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from caffe2lrp.converters.from_onnx.node import Blob, Node, ReadError
 from caffe2lrp.layers import Shape
 from caffe2lrp.layers.pad import Pad
 
-Sizes = tuple[int, ...]
-"""One number for each axis of an image: (vertical, horizontal)."""
+Sizes = tuple[int, int]
+"""(vertical, horizontal). There are as many numbers as an image has axes, which are two but for odd networks."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,13 @@ class Window:
     begin: Sizes
     end: Sizes
 
+    @property
+    def none(self) -> Sizes:
+        """No padding."""
+        return cast(Sizes, (0,) * len(self.kernel))
 
-def read_window(node: Node, shape: Shape, kernel: Sizes | None) -> Window:
+
+def read_window(node: Node, shape: Shape, kernel: Shape | None) -> Window:
     """The window of a node.
 
     Parameters
@@ -58,22 +64,22 @@ def pad(node: Node, x: Blob, begin: Sizes, end: Sizes, value: float) -> Blob:
     return node.add(Pad((0, 0, *begin), (0, 0, *end), value), x, part="pad")
 
 
-def _positive(name: str, values: Sizes | None, image: Sizes) -> Sizes:
+def _positive(name: str, values: Shape | None, image: Shape) -> Sizes:
     if values is None:
         raise ReadError(f"{name} is missing")
     if len(values) != len(image) or min(values) < 1:
         raise ReadError(f"{name} is {values}, but an image of {image} needs {len(image)} number(s) of at least 1")
-    return values
+    return cast(Sizes, values)
 
 
-def _padding(node: Node, image: Sizes, stride: Sizes, extent: Sizes) -> tuple[Sizes, Sizes]:
+def _padding(node: Node, image: Shape, stride: Sizes, extent: Shape) -> tuple[Sizes, Sizes]:
     """Padding at the start and the end of all axes; `extent` is the size of the window with its gaps."""
-    none = (0,) * len(image)
+    none = cast(Sizes, (0,) * len(image))
     mode = node.text("auto_pad", "NOTSET")
     if mode in ("SAME_UPPER", "SAME_LOWER"):
         whole = [max((-(-n // s) - 1) * s + k - n, 0) for n, s, k in zip(image, stride, extent, strict=True)]
         less, more = tuple(n // 2 for n in whole), tuple(n - n // 2 for n in whole)
-        return (less, more) if mode == "SAME_UPPER" else (more, less)
+        return cast(tuple[Sizes, Sizes], (less, more) if mode == "SAME_UPPER" else (more, less))
     if mode not in ("NOTSET", "VALID"):
         raise ReadError(f"auto_pad is {mode}, which ONNX does not have")
     pads = node.integers("pads")
@@ -81,4 +87,4 @@ def _padding(node: Node, image: Sizes, stride: Sizes, extent: Sizes) -> tuple[Si
         return none, none
     if len(pads) != 2 * len(image) or min(pads) < 0:
         raise ReadError(f"pads is {pads}, but an image of {image} needs {2 * len(image)} numbers of at least 0")
-    return pads[: len(image)], pads[len(image) :]
+    return cast(Sizes, pads[: len(image)]), cast(Sizes, pads[len(image) :])

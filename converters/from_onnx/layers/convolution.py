@@ -20,7 +20,7 @@ def _conv(node: Node) -> None:
         weights["bias"] = node.weights(2)
     padding = window.begin
     if window.begin != window.end:
-        x, padding = pad(node, x, window.begin, window.end, 0.0), (0,) * len(padding)
+        x, padding = pad(node, x, window.begin, window.end, 0.0), window.none
     num_output = weights["weight"].shape[0]
     params = Convolution(num_output, window.kernel, window.stride, padding, window.dilation, group, "bias" in weights)
     node.add(params, x, weights=weights)

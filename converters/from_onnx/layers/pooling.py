@@ -9,7 +9,7 @@ than Caffe does: a Scale with one factor for each pixel makes up for that.
 from __future__ import annotations
 
 from functools import reduce
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def _max_pool(node: Node) -> None:
 def _average_pool(node: Node) -> None:
     x = node.blob()
     window, size = _window(node, x), _size(node, _window(node, x), x)
-    none = (0,) * len(size)
+    none = window.none
     border = (window.begin, window.end) if node.integer("count_include_pad", 0) else (none, none)
     wanted = _divisors(window, x, size, *border)
     params = _pooling(node, "AVE", window, x, size)
@@ -90,7 +90,7 @@ def _size(node: Node, window: Window, x: Blob) -> Sizes:
         if size < 1:
             raise ReadError(f"its window {window.kernel} is larger than its input {x.shape}")
         sizes.append(size)
-    return tuple(sizes)
+    return cast(Sizes, tuple(sizes))
 
 
 def _pooling(node: Node, method: Literal["MAX", "AVE"], window: Window, x: Blob, size: Sizes) -> Pooling | None:
@@ -108,8 +108,8 @@ def _padded(node: Node, method: Literal["MAX", "AVE"], window: Window, x: Blob) 
     size = _size(node, window, x)
     reach = [(o - 1) * s + k for o, s, k in zip(size, window.stride, window.kernel, strict=True)]
     end = tuple(max(r - n - p, 0) for r, n, p in zip(reach, x.shape[2:], window.begin, strict=True))
-    border = pad(node, x, window.begin, end, _LOWEST if method == "MAX" else 0.0)
-    return border, Pooling(method, window.kernel, window.stride, (0,) * len(size), ceil=False)
+    border = pad(node, x, window.begin, cast(Sizes, end), _LOWEST if method == "MAX" else 0.0)
+    return border, Pooling(method, window.kernel, window.stride, window.none, ceil=False)
 
 
 def _divisors(window: Window, x: Blob, size: Sizes, before: Sizes, after: Sizes) -> np.ndarray:
