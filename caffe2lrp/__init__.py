@@ -19,17 +19,32 @@ _HOMES = {
     "Explanation": "caffe2lrp.explanation",
     "Network": "caffe2lrp.ir",
     "Preprocessing": "caffe2lrp.preprocessing",
+    "Session": "caffe2lrp.engine.session",
     "explain": "caffe2lrp.explanation",
     "export_onnx": "caffe2lrp.converters.onnx",
     "load": "caffe2lrp.converters.loading",
+    "read_composite": "caffe2lrp.composite_file",
 }
 
-__all__ = ["Caffe2LrpError", "Composite", "Explanation", "Network", "Preprocessing", "explain", "export_onnx", "load"]
+__all__ = [
+    "Caffe2LrpError",
+    "Composite",
+    "Explanation",
+    "Network",
+    "Preprocessing",
+    "Session",
+    "explain",
+    "export_onnx",
+    "load",
+    "read_composite",
+]
 
 if TYPE_CHECKING:
+    from caffe2lrp.composite_file import read_composite
     from caffe2lrp.composites import Composite
     from caffe2lrp.converters.loading import load
     from caffe2lrp.converters.onnx import export_onnx
+    from caffe2lrp.engine.session import Session
     from caffe2lrp.errors import Caffe2LrpError
     from caffe2lrp.explanation import Explanation, explain
     from caffe2lrp.ir import Network

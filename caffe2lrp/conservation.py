@@ -1,8 +1,9 @@
 """The account of relevance: how much reached each layer, and where the rest went.
 
 A linear layer's denominators contain more than its inputs: the bias takes part and keeps its share
-b_j s_j, the stabiliser keeps epsilon sign(z_j) s_j, and a term whose denominator is 0 is dropped. What a
-rule gives to zero padding is lost, too (flat, w^2 and z^B give some). Sums are in float64.
+b_j s_j, the stabiliser keeps epsilon sign(z_j) s_j, and a term whose denominator is 0 is dropped. Blobs
+that do not depend on the input (learned or constant ones) count as biases of the layer that reads them.
+What a rule gives to zero padding is lost, too (flat, w^2 and z^B give some). Sums are in float64.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Account:
     entries
         One for each layer on the way.
     arrived
-        Relevance of the input.
+        Relevance of all inputs.
     """
 
     start: float
@@ -82,21 +83,22 @@ def account_of(plan: RelevancePlan) -> Account:
         bias = epsilon = dropped = 0.0
         ledger = plan.ledgers.get(layer.name)
         if ledger is not None:
-            bias, epsilon, dropped = _kept(ledger, plan.relevance[layer.outputs[0]])
+            bias, epsilon, dropped = _kept(ledger)
+        given = [(blob in plan.dependent, _given(plan, blob, buffer)) for blob, buffer in plan.sent[layer.name]]
         entries.append(
             Entry(
                 layer=layer.name,
                 type=layer.type,
                 rule=ledger.rule.name if ledger else "",
                 above=_sum(plan.relevance[blob] for blob in layer.outputs),
-                below=sum(_given(plan, blob, buffer) for blob, buffer in plan.sent[layer.name]),
-                bias=bias,
+                below=sum(sent for dependent, sent in given if dependent),
+                bias=bias + sum(sent for dependent, sent in given if not dependent),
                 epsilon=epsilon,
                 dropped=dropped,
             )
         )
     start = _sum([plan.relevance[plan.settings.start]])
-    return Account(start, tuple(entries), _sum([plan.input_relevance]))
+    return Account(start, tuple(entries), _sum(plan.input_relevances.values()))
 
 
 def _given(plan: RelevancePlan, blob: str, buffer: np.ndarray) -> float:
@@ -109,14 +111,15 @@ def _sum(arrays: Any) -> float:
     return float(sum(array.sum(dtype=np.float64) for array in arrays))
 
 
-def _kept(ledger: Ledger, relevance: np.ndarray) -> tuple[float, float, float]:
+def _kept(ledger: Ledger) -> tuple[float, float, float]:
     bias = epsilon = dropped = 0.0
-    for z, s, b, factor, eps in ledger.terms:
-        s64 = s.astype(np.float64)
-        if b is not None:
-            bias += float((s64 * b).sum())
-        if eps:
-            epsilon += float((s64 * np.where(z < 0, -eps, eps)).sum())
-        gone = relevance.reshape(s.shape)[(s == 0) & (z + np.where(z < 0, -eps, eps) == 0)]
-        dropped += factor * float(gone.sum(dtype=np.float64))
+    for term in ledger.terms:
+        s = term.s.astype(np.float64)
+        if term.bias is not None:
+            bias += float((s * term.bias).sum())
+        stabiliser = np.where(term.z < 0, -term.epsilon, term.epsilon)
+        if term.epsilon:
+            epsilon += float((s * stabiliser).sum())
+        gone = term.r[(s == 0) & (term.z + stabiliser == 0)]
+        dropped += term.factor * float(gone.sum(dtype=np.float64))
     return bias, epsilon, dropped

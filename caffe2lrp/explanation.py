@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from caffe2lrp import composites
+from caffe2lrp.composite_file import read_composite
 from caffe2lrp.composites import Composite
 from caffe2lrp.errors import ModelError, OptionError
 from caffe2lrp.ir import Network
@@ -18,7 +19,8 @@ from caffe2lrp.layers.softmax import LogSoftmax, Softmax
 if TYPE_CHECKING:
     from caffe2lrp.conservation import Account
 
-LRN_RULES = ("taylor", "identity", "toolbox")
+LRNRule = Literal["taylor", "identity", "toolbox"]
+Start = Literal["score", "one"]
 DEFAULT_COMPOSITE = "epsilon_alpha2_beta1"
 
 Target = int | Sequence[int] | Sequence[Sequence[int]] | None
@@ -31,7 +33,8 @@ class Explanation:
     Attributes
     ----------
     relevance
-        (N, C, H, W), in the precision of the input; its sum is the score, less what `account` lists.
+        (N, C, H, W), in the precision of the input; its sum is the score, less what `account` lists. Of a network
+        with several inputs it is the relevance of the first.
     score
         (N,) value at which relevance started: the class score below the softmax (the sum over the
         targets where several were started together).
@@ -43,6 +46,8 @@ class Explanation:
         Where relevance went, layer by layer, if it was asked for.
     rule
         Name of the rule or composite.
+    relevances
+        Relevance of every input by its blob; together they sum up as `relevance` does where there is one input.
     """
 
     relevance: np.ndarray = field(repr=False)
@@ -51,6 +56,7 @@ class Explanation:
     outputs: np.ndarray = field(repr=False)
     rule: str
     account: Account | None = field(default=None, repr=False)
+    relevances: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
 
 def explain(
@@ -60,9 +66,9 @@ def explain(
     *,
     rule: str | None = None,
     composite: str | Composite | None = None,
-    lrn: Literal["taylor", "identity", "toolbox"] = "taylor",
+    lrn: LRNRule = "taylor",
     layer: str | None = None,
-    start: Literal["score", "one"] = "score",
+    start: Start | None = None,
     account: bool = False,
     **parameters: float,
 ) -> Explanation:
@@ -73,7 +79,8 @@ def explain(
     network
         The network.
     x
-        Input, (N, C, H, W), preprocessed. float64 runs everything in float64, anything else in float32.
+        Input, (N, C, H, W), preprocessed, or a dict of one array for each input blob. float64 (of the first input)
+        runs everything in float64, anything else in float32.
     target
         None explains the highest output of each image. For one image: an index, or a list of indices
         whose relevance is started together. For several images: one entry for each.
@@ -81,15 +88,15 @@ def explain(
         One rule for all linear layers (`caffe2lrp.rules`), with its parameters as keywords, for example
         ``rule="alphabeta", beta=1.0`` or ``rule="epsilon", epsilon=0.01``.
     composite
-        A table of rules by layer (`caffe2lrp.composites`), by name or as an object; the default is
-        ``epsilon_alpha2_beta1``.
+        A table of rules by layer, or a baseline (`caffe2lrp.composites`): a name, with its parameters as keywords; the
+        name of a TOML file (`caffe2lrp.composite_file`); or an object. The default is ``epsilon_alpha2_beta1``.
     lrn
         Relevance through LRN layers: ``taylor`` (Binder et al. 2016, conserving), ``identity``, or
         ``toolbox`` (the LRP Toolbox's unnormalised expansion).
     layer
         Blob or layer to start at; the default is the output, or what the softmax reads.
     start
-        Start with the score itself or with 1.
+        Start with the ``score`` itself, the default for relevance, or with ``one``, the default for gradients.
     account
         Also report where relevance went, layer by layer.
 
@@ -104,29 +111,37 @@ def explain(
     ModelError
         If relevance cannot pass through the network.
     """
-    from caffe2lrp.engine import as_input
     from caffe2lrp.engine.session import Session
 
-    if lrn not in LRN_RULES:
-        raise OptionError(f"lrn must be one of {', '.join(LRN_RULES)}, not {lrn!r}")
-    if start not in ("score", "one"):
+    return Session(network, x).explain(
+        target, rule=rule, composite=composite, lrn=lrn, layer=layer, start=start, account=account, **parameters
+    )
+
+
+def check_options(lrn: str, start: str | None) -> None:
+    """Raise `OptionError` for unknown ways through LRN layers and starts."""
+    if lrn not in get_args(LRNRule):
+        raise OptionError(f"lrn must be one of {', '.join(get_args(LRNRule))}, not {lrn!r}")
+    if start not in (None, *get_args(Start)):
         raise OptionError(f"start must be 'score' or 'one', not {start!r}")
-    chosen = choose_composite(rule, composite, parameters)
-    session = Session(network, as_input(network, x))
-    return session.explain(chosen, target, lrn=lrn, blob=start_blob(network, layer), start=start, account=account)
 
 
-def choose_composite(rule: str | None, composite: str | Composite | None, parameters: dict[str, float]) -> Composite:
+def choose_composite(rule: str | None, composite: str | Composite | None, parameters: Mapping[str, float]) -> Composite:
     """The composite that the options of `explain` name."""
     if rule is not None and composite is not None:
         raise OptionError("give a rule or a composite, not both")
     if rule is not None:
         return composites.of_rule(rule, **parameters)
-    if parameters:
-        raise OptionError(f"{', '.join(parameters)}: parameters go with a rule, for example rule='alphabeta', beta=1.0")
+    if parameters and (composite is None or isinstance(composite, Composite) or composite.endswith(".toml")):
+        raise OptionError(
+            f"{', '.join(parameters)}: parameters go with the name of a rule or composite, "
+            "for example rule='alphabeta', beta=1.0"
+        )
     if isinstance(composite, Composite):
         return composite
-    return composites.find(composite or DEFAULT_COMPOSITE)
+    if composite is not None and composite.endswith(".toml"):
+        return read_composite(composite)
+    return composites.find(composite or DEFAULT_COMPOSITE, **parameters)
 
 
 def start_blob(network: Network, name: str | None = None) -> str:

@@ -189,7 +189,7 @@ class Network:
         Parameters
         ----------
         shape
-            New shape of the first input blob, (N, C, H, W); other inputs take the new N.
+            New shape of the first input blob, (N, C, H, W); other inputs of its old N take the new one.
 
         Raises
         ------
@@ -197,12 +197,28 @@ class Network:
             If a layer does not accept the new shapes, for example a fully connected layer whose
             weights fit one image size only.
         """
-        new = tuple(int(d) for d in shape)
-        if new == self.input_shape:
-            return self
-        inputs = {blob: (new[0], *old[1:]) for blob, old in self.inputs.items()}
-        inputs[self.input] = new
-        return self.with_layers(self.layers, inputs=inputs)
+        batch = self.input_shape[:1]
+        others = {blob: (*shape[:1], *old[1:]) for blob, old in self.inputs.items() if old[:1] == batch}
+        return self.with_input_shapes({**others, self.input: shape})
+
+    def with_input_shapes(self, shapes: Mapping[str, Sequence[int]]) -> Network:
+        """The same network for other shapes of some of its inputs.
+
+        Parameters
+        ----------
+        shapes
+            New shapes by input blob; inputs that are not named keep theirs.
+
+        Raises
+        ------
+        ModelError
+            If there is no such input, or a layer does not accept the new shapes.
+        """
+        for blob in shapes:
+            if blob not in self.inputs:
+                raise ModelError(f"{self.name} has no input '{blob}'; its inputs are {', '.join(self.inputs)}")
+        new = {**self.inputs, **{blob: tuple(int(d) for d in shape) for blob, shape in shapes.items()}}
+        return self if new == self.inputs else self.with_layers(self.layers, inputs=new)
 
     def with_batch(self, n: int) -> Network:
         """The same network for batches of `n` images."""
@@ -241,7 +257,9 @@ class Network:
         lines = [f"{self.name}: " + ", ".join(f"{blob} {shape}" for blob, shape in self.inputs.items())]
         for layer in self.layers:
             out = ", ".join(f"{blob} {self.shapes[blob]}" for blob in layer.outputs)
-            lines.append(f"  {layer.name} [{layer.params}] {', '.join(layer.inputs)} -> {out}")
+            lines.append(
+                " ".join(filter(None, [f"  {layer.name} [{layer.params}]", ", ".join(layer.inputs), f"-> {out}"]))
+            )
         return "\n".join(lines)
 
 
@@ -253,6 +271,9 @@ def with_weights(layer: Layer, weights: Mapping[str, np.ndarray]) -> Layer:
         view.flags.writeable = False
         frozen[key] = view
     return replace(layer, weights=frozen)
+
+
+_MOST = 2**48  # values of a blob; no machine's addresses reach further
 
 
 def _infer_shapes(inputs: Mapping[str, Shape], layers: Sequence[Layer]) -> dict[str, Shape]:
@@ -279,6 +300,10 @@ def _infer_shapes(inputs: Mapping[str, Shape], layers: Sequence[Layer]) -> dict[
             if any(d <= 0 for d in shape):
                 raise ModelError(
                     f"{layer}: its output '{blob}' would have the shape {shape}; the input {bottoms} is too small"
+                )
+            if math.prod(shape) > _MOST:
+                raise ModelError(
+                    f"{layer}: its output '{blob}' would have the shape {shape}, which no computer can hold"
                 )
             shapes[blob] = shape
     return shapes

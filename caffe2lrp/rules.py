@@ -11,13 +11,20 @@ from parts f of the weights, and gives each input the share
     R_i = sum_a u_ai sum_g f_ga(w_ij) * factor_g * R_j / z_gj        (summed over j).
 
 So a rule is a short table, and layers need not know rules: they offer products with a part of their
-weights, and the transposed products.
+weights, and the transposed products. `pass_through` alone looks at no weights: it is for layers with as many
+outputs as inputs.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from inspect import signature
+from typing import Any
+
+import numpy as np
 
 from caffe2lrp.errors import OptionError
 
@@ -56,6 +63,8 @@ class Denominator:
         How much of the relevance this term shares out.
     epsilon, mode
         Stabiliser: see `caffe2lrp.kernels.relevance`.
+    sign
+        1 and -1: the term is for outputs z >= 0 and z < 0 only; 0: for all.
     """
 
     parts: tuple[Part, ...]
@@ -63,6 +72,7 @@ class Denominator:
     factor: float = 1.0
     epsilon: float = 0.0
     mode: int = SIGN
+    sign: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,8 @@ class Rule:
         False for plain transposed products (gradients).
     quirks
         Deviations from the mathematics.
+    bounds
+        Lowest and highest possible input, for the sources ``low`` and ``high``; None takes those of the preprocessing.
     """
 
     name: str
@@ -110,15 +122,28 @@ class Rule:
     denominators: tuple[Denominator, ...]
     divide: bool = True
     quirks: Quirks = Quirks()
+    bounds: tuple[float, float] | None = None
+
+    @property
+    def passes(self) -> bool:
+        """Whether relevance is passed on as it is."""
+        return not self.denominators
 
 
 def epsilon(epsilon: float = 1e-6) -> Rule:
-    """Epsilon rule: R_i = sum_j x_i w_ij / (z_j + epsilon sign z_j) R_j (Bach et al. 2015, eq. 58).
-
-    With epsilon = 0 it is the z-rule (eq. 56).
-    """
+    """Epsilon rule: R_i = sum_j x_i w_ij / (z_j + epsilon sign z_j) R_j (Bach et al. 2015, eq. 58)."""
     _require("epsilon", epsilon)
     return Rule(f"epsilon {epsilon:g}", ("x",), (Denominator((FULL,), epsilon=epsilon),))
+
+
+def z() -> Rule:
+    """z-rule: the epsilon rule with epsilon = 0 (Bach et al. 2015, eq. 56); outputs of 0 pass nothing."""
+    return replace(epsilon(0.0), name="z")
+
+
+def norm() -> Rule:
+    """The epsilon rule with its smallest usual epsilon, 1e-6: shares in proportion to the terms (zennit's Norm)."""
+    return replace(epsilon(1e-6), name="norm")
 
 
 def alphabeta(beta: float = 1.0) -> Rule:
@@ -135,15 +160,35 @@ def alphabeta(beta: float = 1.0) -> Rule:
 
 def zplus() -> Rule:
     """z+ rule: alpha-beta with beta = 0 (Montavon et al. 2017, deep Taylor decomposition)."""
-    return alphabeta(0.0)
+    return replace(alphabeta(0.0), name="zplus")
+
+
+def excitation() -> Rule:
+    """z+ rule without the bias: the winning probabilities of excitation backprop (Zhang et al. 2016)."""
+    (plus,) = alphabeta(0.0).denominators
+    return Rule("excitation", ("x+", "x-"), (replace(plus, bias=None),))
 
 
 def gamma(gamma: float = 0.25, epsilon: float = 1e-6) -> Rule:
-    """Gamma rule: epsilon rule for w + gamma max(w, 0), bias alike (Montavon et al. 2019)."""
+    """Gamma rule: epsilon rule for w + gamma max(w, 0), bias alike (Montavon et al. 2019); meant for inputs x >= 0."""
     _require("gamma", gamma)
     _require("epsilon", epsilon)
     part = Part(full=1, positive=gamma)
     return Rule(f"gamma {gamma:g}", ("x",), (Denominator((part,), bias=part, epsilon=epsilon),))
+
+
+def generalized_gamma(gamma: float = 0.25, epsilon: float = 1e-6) -> Rule:
+    """Gamma rule for inputs of any sign (Andeol et al. 2021).
+
+    With terms t_ij = w_ij x_i, an output z_j >= 0 shares out by t_ij + gamma (t_ij)+, an output z_j < 0 by
+    t_ij + gamma (t_ij)-; the bias alike. For inputs and outputs >= 0 it is the gamma rule.
+    """
+    _require("gamma", gamma)
+    _require("epsilon", epsilon)
+    more, less = Part(full=1, positive=gamma), Part(full=1 + gamma, positive=-gamma)
+    above = Denominator((more, less), bias=more, epsilon=epsilon, sign=1)
+    below = Denominator((less, more), bias=less, epsilon=epsilon, sign=-1)
+    return Rule(f"generalized_gamma {gamma:g}", ("x+", "x-"), (above, below))
 
 
 def wsquare() -> Rule:
@@ -156,15 +201,29 @@ def flat() -> Rule:
     return Rule("flat", ("one",), (Denominator((ONE,), bias=None),))
 
 
-def zbox(epsilon: float = 1e-6) -> Rule:
+def zbox(low: float | None = None, high: float | None = None, epsilon: float = 1e-6) -> Rule:
     """z^B rule for pixels within bounds low <= x <= high (Montavon et al. 2017).
 
     R_i = sum_j (x_i w_ij - low_i w_ij+ - high_i w_ij-) / z_j R_j, where z_j is the sum of these terms over
-    i, without bias. The bounds come from the preprocessing; in the padding both are 0, as the input is.
+    i, without bias. Without `low` and `high` (in units of the input blob) the bounds are what the preprocessing
+    makes of black and white; in the padding both are 0, as the input is.
     """
     _require("epsilon", epsilon)
+    if (low is None) != (high is None):
+        raise OptionError("zbox takes both low and high, or neither")
+    bounds = None
+    if low is not None and high is not None:
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise OptionError(f"zbox needs low < high, not {low} and {high}")
+        bounds = (float(low), float(high))
     parts = (FULL, Part(positive=-1), Part(full=-1, positive=1))
-    return Rule("zbox", ("x", "low", "high"), (Denominator(parts, bias=None, epsilon=epsilon),))
+    denominator = Denominator(parts, bias=None, epsilon=epsilon)
+    return Rule("zbox", ("x", "low", "high"), (denominator,), bounds=bounds)
+
+
+def pass_through() -> Rule:
+    """Relevance unchanged, for layers with as many outputs as inputs."""
+    return Rule("pass", (), ())
 
 
 def gradient() -> Rule:
@@ -172,16 +231,55 @@ def gradient() -> Rule:
     return Rule("gradient", ("one",), (Denominator((FULL,), bias=None),), divide=False)
 
 
-RULES = {
+RULES: dict[str, Callable[..., Rule]] = {
     "epsilon": epsilon,
+    "z": z,
     "alphabeta": alphabeta,
     "zplus": zplus,
+    "excitation": excitation,
     "gamma": gamma,
+    "generalized_gamma": generalized_gamma,
     "wsquare": wsquare,
     "flat": flat,
     "zbox": zbox,
+    "norm": norm,
+    "pass": pass_through,
 }
 """Rules by name."""
+
+
+def make(name: str, **parameters: Any) -> Rule:
+    """A rule by name and parameters.
+
+    Raises
+    ------
+    OptionError
+        If there is no such rule, or it does not take a parameter or its value.
+    """
+    if name not in RULES:
+        raise OptionError(unknown("rule", name, RULES))
+    return call(RULES[name], f"rule '{name}'", parameters)
+
+
+def call(function: Callable[..., Any], what: str, parameters: Mapping[str, Any]) -> Any:
+    """Call a function that makes a rule or composite, and say what it takes if the parameters do not fit."""
+    known = signature(function).parameters
+    wrong = [name for name in parameters if name not in known]
+    if wrong:
+        takes = f"it takes {', '.join(known)}" if known else "it takes none"
+        raise OptionError(f"{what} does not take {', '.join(wrong)}; {takes}")
+    for name, value in parameters.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            raise OptionError(f"{name} must be a number, not {value!r}")
+    return function(**parameters)
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Message for a name that does not exist."""
+    names = list(known)
+    near = get_close_matches(name, names, 1)
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    return f"there is no {kind} '{name}'{hint} Known: {', '.join(names)}"
 
 
 def _require(name: str, value: float) -> None:

@@ -143,10 +143,9 @@ def explain(network: Network, x: Any, target: Target = None, *, imagemean: Any =
     ModelError
         Where the Toolbox has no relevance for a layer.
     """
-    from caffe2lrp.engine import as_input
     from caffe2lrp.engine.session import Session
 
-    return run(Session(network, as_input(network, x), fold=False), target, imagemean=imagemean, **options)
+    return run(Session(network, x, fold=False), target, imagemean=imagemean, **options)
 
 
 def run(session: Any, target: Target = None, *, imagemean: Any = None, **options: Any) -> Explanation:
@@ -181,10 +180,18 @@ def run(session: Any, target: Target = None, *, imagemean: Any = None, **options
         targets = target_lists(target, scores)
         begin = _begin(scores, targets, chosen) if softmax is None else scores
         backward.run(begin.reshape(values[blob].shape))
-        relevance = backward.input_relevance.copy()
+        relevances = {name: array.copy() for name, array in backward.input_relevances.items()}
     if formula == SENSITIVITY:
-        relevance[:] = np.sqrt((relevance**2).sum(axis=1, keepdims=True))
-    return Explanation(relevance, begin.sum(axis=1), targets, scores, f"toolbox formula {formula}")
+        for relevance in relevances.values():
+            relevance[:] = np.sqrt((relevance**2).sum(axis=1, keepdims=True))
+    return Explanation(
+        relevances[network.input],
+        begin.sum(axis=1),
+        targets,
+        scores,
+        f"toolbox formula {formula}",
+        relevances=relevances,
+    )
 
 
 def parse_options(options: dict[str, Any]) -> Options:

@@ -128,6 +128,15 @@ class Program:
         self.ticks = np.zeros(len(self._calls) + 1, np.int64)
         self._tables = (addresses, words.ctypes.data + 8 * offsets, words)
 
+    def extend(self, other: Program) -> None:
+        """Append all calls of another program of the same precision."""
+        assert other.dtype == self.dtype
+        self.labels += other.labels
+        self._calls += other._calls
+        self._arrays += other._arrays
+        self._tables = None
+        self._room = min(self._room, other._room)
+
     def run(self) -> None:
         """Run all calls in order. Safe to call from several Python threads: programs take turns."""
         self.prepare()

@@ -32,6 +32,15 @@ def ratio(part: Int, parts: Int, r: F2, z: F3, group: Int, factor: Float, epsilo
 
 
 @kernel
+def of_sign(part: Int, parts: Int, r: F1, z: F1, sign: Int, out: F1) -> None:
+    """out = r where z >= 0 (sign 1) or z < 0 (sign -1), else 0."""
+    start, stop = share(r.size, part, parts)
+    zero = r.dtype.type(0)
+    for i in range(start, stop):
+        out[i] = r[i] if (z[i] >= zero) == (sign > 0) else zero
+
+
+@kernel
 def ratio_rows(part: Int, parts: Int, r: F3, z: F1, factor: Float, s: F3) -> None:
     """s = factor * r / z where z is one number for each row, and 0 where it is 0; r is (N, rows, pixels)."""
     start, stop = share(r.shape[0] * r.shape[1], part, parts)

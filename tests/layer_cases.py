@@ -7,7 +7,7 @@ chance. All values are single-precision numbers, so that the same network can ru
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from caffe2lrp.ir import Layer, Network, with_weights
 from caffe2lrp.layers import (
+    REGISTRY,
     activation,
     affine,
     argmax,
@@ -26,9 +27,11 @@ from caffe2lrp.layers import (
     lrn,
     mvn,
     pooling,
+    recurrent,
     reduction,
     selection,
     softmax,
+    source,
     tile,
 )
 from caffe2lrp.layers import reshape as reshaping
@@ -41,10 +44,6 @@ from tests import naive
 Shape = tuple[int, ...]
 Case = tuple[LayerParams, list[Shape]]
 Spec = tuple[str, LayerParams, Sequence[str], Sequence[str]]  # name, parameters, inputs, outputs
-
-# Types without a rule for relevance, and those without a derivative.
-WITHOUT_RELEVANCE = ("ArgMax", "LogSoftmax", "Softmax", "Threshold")
-WITHOUT_GRADIENT = ("ArgMax", "Embed", "Threshold")
 
 # -- networks ---------------------------------------------------------------------------------------------
 
@@ -88,12 +87,17 @@ def network_of(case: Case, *, rectify: bool = False, seed: int = 0, **options: A
     """One layer called ``layer``; `rectify` puts a ReLU before it.
 
     Networks are run on one input blob, so several inputs of a layer are cut from it and reshaped. Inputs that have to
-    be indices or selectors are made from random numbers by other layers.
+    be indices or selectors are made from random numbers by other layers. What a layer without inputs writes is added to
+    the input.
     """
     params, shapes = case
     if params.selectors:
         return _guided_network(params, shapes, seed, **options)
     tops = [f"top{i}" for i in range(len(params.output_shapes(shapes)))]
+    if not shapes:
+        (shape,) = params.output_shapes([])
+        add: Spec = ("add", eltwise.Eltwise(), ["data", *tops], ["sum"])
+        return build({"data": shape}, ("layer", params, [], tops), add, seed=seed, **options)
     if len(shapes) == 1:
         before: list[Spec] = [("relu", activation.ReLU(), ["data"], ["in0"])] if rectify else []
         bottoms = ["in0"] if rectify else ["data"]
@@ -132,8 +136,8 @@ def random_input(network: Network, seed: int = 0, ties: bool = False) -> np.ndar
     rng = np.random.default_rng(seed + 1000)
     shape = network.input_shape
     for layer in network.consumers[network.input]:
-        if isinstance(layer.params, embed.Embed):
-            return rng.integers(0, layer.params.input_dim, shape).astype(np.float64)
+        for count in layer.params.indices([network.shapes[blob] for blob in layer.inputs]).values():
+            return rng.integers(0, count, shape).astype(np.float64)
     return rng.integers(-2, 3, shape).astype(np.float64) if ties else single(rng.normal(0, 1, shape))
 
 
@@ -144,11 +148,11 @@ def assert_close(got: np.ndarray, expected: np.ndarray, tolerance: float, what: 
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * size, err_msg=what)
 
 
-def check_forward(network: Network, x: np.ndarray) -> None:
+def check_forward(network: Network, x: np.ndarray | Mapping[str, np.ndarray]) -> None:
     """Every blob equals the naive one, in both precisions; asked for alone (layers fused), the outputs do, too."""
     expected = naive.forward(network, x)
     for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 2e-5)):
-        given = x.astype(dtype)
+        given = {k: v.astype(dtype) for k, v in x.items()} if isinstance(x, Mapping) else x.astype(dtype)
         blobs = network.forward(given, keep="all")
         assert set(blobs) == set(network.shapes)
         for name, value in blobs.items():
@@ -357,6 +361,23 @@ def filters(draw: st.DrawFn) -> Case:
     return selection.Filter(), [*((n, *shape[1:]) for shape in given), selector]
 
 
+@st.composite
+def recurrents(draw: st.DrawFn, kind: Any) -> Case:
+    """With and without a static input, exposed states and further axes of the input."""
+    params = kind(draw(st.sampled_from([1, 2, 3, 5])), draw(st.booleans()))
+    steps, streams = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    given = [(steps, streams, *draw(shapes(1, 2))), (steps, streams)]
+    if draw(st.booleans()):
+        given.append((streams, *draw(shapes(1, 2))))
+    if params.expose_hidden:
+        given += [(1, streams, params.num_output)] * params.states
+    return params, given
+
+
+def _sources(params: st.SearchStrategy[Any]) -> st.SearchStrategy[Case]:
+    return st.tuples(params, st.just([]))
+
+
 def _of(params: st.SearchStrategy[Any], least: int = 1) -> st.SearchStrategy[Case]:
     return st.tuples(params, shapes(least, 4).map(lambda shape: [shape]))
 
@@ -408,8 +429,17 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "Flatten": flattens(),
     "Reshape": reshapes(),
     "Pad": pads(),
+    "RNN": recurrents(recurrent.RNN),
+    "LSTM": recurrents(recurrent.LSTM),
+    "Parameter": _sources(st.builds(source.Parameter, shapes())),
+    "DummyData": _sources(st.builds(source.DummyData, shapes(), st.sampled_from([0.0, 1.0, -2.5]))),
 }
 """Random cases of each layer type by Caffe's name."""
+
+SOURCES = {name for name, params in REGISTRY.items() if params.input_count == (0, 0)}
+"""Types that read nothing: no relevance goes through them."""
+WITHOUT_RELEVANCE = SOURCES | {"ArgMax", "LogSoftmax", "Softmax", "Threshold"}
+WITHOUT_GRADIENT = SOURCES | {"ArgMax", "Embed", "Threshold"}
 
 Pooling = pooling.Pooling
 CHOSEN: dict[str, list[Case]] = {
@@ -489,5 +519,15 @@ CHOSEN: dict[str, list[Case]] = {
     "Embed": [(embed.Embed(7, 11), [(2, 3, 5)]), (embed.Embed(3, 5, False), [(2,)])],
     "BatchReindex": [(selection.BatchReindex(), [(2, 3, 5, 7), (5,)]), (selection.BatchReindex(), [(3,), (2,)])],
     "Filter": [(selection.Filter(), [(3, 2, 5), (3,), (3, 1)])],
+    "RNN": [
+        (recurrent.RNN(3), [(5, 2, 7), (5, 2)]),
+        (recurrent.RNN(3, True), [(3, 2, 7), (3, 2), (2, 5), (1, 2, 3)]),
+        (recurrent.RNN(33), [(2, 17, 41), (2, 17)]),
+    ],
+    "LSTM": [
+        (recurrent.LSTM(3), [(5, 2, 7), (5, 2)]),
+        (recurrent.LSTM(3, True), [(3, 2, 7), (3, 2), (2, 5), (1, 2, 3), (1, 2, 3)]),
+        (recurrent.LSTM(33), [(2, 17, 41), (2, 17)]),
+    ],
 }
 """Cases that a random choice could miss."""

@@ -529,6 +529,182 @@ def filter_(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     return [x[chosen] for x in inputs[:-1]]
 
 
+# -- recurrent layers: one stream and one step at a time -------------------------------------------------------------
+
+
+@dataclass
+class RecurrentStep:
+    """What one step of one stream computes, as plain vectors.
+
+    LSTM: z = (i, f, o, g) before their functions. RNN: z before its tanh, v before that of the output.
+    """
+
+    x: Array
+    static: Array
+    cont: float
+    h_before: Array
+    c_before: Array
+    z: Array
+    c: Array
+    h: Array
+    v: Array
+    y: Array
+
+
+def _sigmoid(x: Array) -> Array:
+    return 0.5 * np.tanh(0.5 * x) + 0.5
+
+
+def recurrent_steps(params: Any, weights: Weights, inputs: list[Array], stream: int) -> list[RecurrentStep]:
+    """All steps of one stream (Caffe: recurrent_layer.cpp, lstm_layer.cpp, lstm_unit_layer.cpp, rnn_layer.cpp)."""
+    w, size = as_float64(weights), params.num_output
+    count = {"LSTM": 2, "RNN": 1}[params.type] if params.expose_hidden else 0
+    states = [state[0, stream] for state in inputs[len(inputs) - count :]]
+    static = inputs[2][stream].ravel() if len(inputs) - count == 3 else np.zeros(0)
+    h = states[0] if states else np.zeros(size)
+    c = states[1] if len(states) == 2 else np.zeros(size)
+    steps = []
+    for x, cont in zip(inputs[0][:, stream], inputs[1][:, stream], strict=True):
+        z = w["weight"] @ x.ravel() + w["bias"] + w["hidden_weight"] @ (cont * h)
+        if static.size:
+            z = z + w["static_weight"] @ static
+        if params.type == "LSTM":
+            i, f, o, g = np.split(z, 4)
+            new_c = cont * _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
+            new_h = v = y = _sigmoid(o) * np.tanh(new_c)
+        else:
+            new_c, new_h = c, np.tanh(z)
+            v = w["output_weight"] @ new_h + w["output_bias"]
+            y = np.tanh(v)
+        steps.append(RecurrentStep(x.ravel(), static, float(cont), h, c, z, new_c, new_h, v, y))
+        h, c = new_h, new_c
+    return steps
+
+
+def recurrent(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """The outputs of all steps, and with `expose_hidden` the states behind the last one."""
+    streams = [recurrent_steps(params, weights, inputs, n) for n in range(inputs[0].shape[1])]
+    y = np.array([[step.y for step in steps] for steps in streams]).swapaxes(0, 1)
+    if not params.expose_hidden:
+        return [y]
+    h = np.array([[steps[-1].h for steps in streams]])
+    return [y, h, np.array([[steps[-1].c for steps in streams]])] if params.type == "LSTM" else [y, h]
+
+
+StepBack = Callable[..., tuple[Array, Array, Array, Array, float]]
+
+
+def _through_time(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], back: StepBack
+) -> list[Array]:
+    """Go back through the steps of each stream.
+
+    `back(step, weights, arriving at y, at h, at c)` gives what x, the static input, the states h and c before the step
+    and the indicator get.
+    """
+    out = [np.zeros(blob.shape) for blob in inputs]
+    w, count = as_float64(weights), len(arriving) - 1
+    has_static = len(inputs) - count == 3
+    for n in range(inputs[0].shape[1]):
+        at_h = arriving[1][0, n] if count else np.zeros(params.num_output)
+        at_c = arriving[2][0, n] if count == 2 else np.zeros(params.num_output)
+        steps = recurrent_steps(params, weights, inputs, n)
+        for t in range(len(steps) - 1, -1, -1):
+            to_x, to_static, at_h, at_c, to_cont = back(steps[t], w, arriving[0][t, n], at_h, at_c)
+            out[0][t, n] = to_x.reshape(inputs[0].shape[2:])
+            out[1][t, n] = to_cont
+            if has_static:
+                out[2][n] += to_static.reshape(inputs[2].shape[1:])
+        if count:
+            out[len(inputs) - count][0, n] = at_h
+        if count == 2:
+            out[-1][0, n] = at_c
+    return out
+
+
+def lstm_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """Backpropagation through time, by the chain rule of every product."""
+
+    def back(step: RecurrentStep, w: Weights, y: Array, at_h: Array, at_c: Array) -> Any:
+        i, f, o, g = np.split(step.z, 4)
+        at_h = at_h + y
+        at_c = at_c + at_h * _sigmoid(o) * (1 - np.tanh(step.c) ** 2)
+        by_sigmoid = [_sigmoid(v) * (1 - _sigmoid(v)) for v in (i, f, o)]
+        z = np.concatenate(
+            [
+                at_c * np.tanh(g) * by_sigmoid[0],
+                at_c * step.cont * step.c_before * by_sigmoid[1],
+                at_h * np.tanh(step.c) * by_sigmoid[2],
+                at_c * _sigmoid(i) * (1 - np.tanh(g) ** 2),
+            ]
+        )
+        conted = w["hidden_weight"].T @ z
+        cont = conted @ step.h_before + (at_c * _sigmoid(f)) @ step.c_before
+        return (*_to_inputs(w, z), step.cont * conted, at_c * step.cont * _sigmoid(f), cont)
+
+    return _through_time(params, weights, inputs, arriving, back)
+
+
+def rnn_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """Backpropagation through time."""
+
+    def back(step: RecurrentStep, w: Weights, y: Array, at_h: Array, at_c: Array) -> Any:
+        at_h = at_h + w["output_weight"].T @ (y * (1 - step.y**2))
+        z = at_h * (1 - step.h**2)
+        conted = w["hidden_weight"].T @ z
+        return (*_to_inputs(w, z), step.cont * conted, at_c, conted @ step.h_before)
+
+    return _through_time(params, weights, inputs, arriving, back)
+
+
+def _to_inputs(w: Weights, z: Array) -> tuple[Array, Array]:
+    return w["weight"].T @ z, w["static_weight"].T @ z if "static_weight" in w else np.zeros(0)
+
+
+def lstm_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], epsilon: float = 0.0
+) -> list[Array]:
+    """Arras et al. 2017 (EMNLP workshop WASSA): gates take nothing, sums by the epsilon rule, bias and epsilon keep.
+
+    h = o tanh(c): all to c. c = (cont f) c_before + i g: in proportion to the two terms, all of the first to c_before,
+    all of the second to g. g = tanh(z_g), where z_g is a sum over x, the static input, cont h_before and a bias.
+    """
+    rows = slice(3 * params.num_output, None)
+
+    def back(step: RecurrentStep, w: Weights, y: Array, at_h: Array, at_c: Array) -> Any:
+        i, f, _, z_g = np.split(step.z, 4)
+        share = divide(at_c + at_h + y, stabilised(step.c, epsilon))
+        to_c = step.cont * _sigmoid(f) * step.c_before * share
+        to_g = _sigmoid(i) * np.tanh(z_g) * share
+        parts = _sum_relevance(step, {name: array[rows] for name, array in w.items()}, z_g, to_g, epsilon)
+        return (*parts, to_c, 0.0)
+
+    return _through_time(params, weights, inputs, arriving, back)
+
+
+def rnn_relevance(
+    params: Any, weights: Weights, inputs: list[Array], arriving: list[Array], epsilon: float = 0.0
+) -> list[Array]:
+    """The epsilon rule in the sum of the output and in that of the hidden state; tanh passes relevance on."""
+
+    def back(step: RecurrentStep, w: Weights, y: Array, at_h: Array, at_c: Array) -> Any:
+        at_h = at_h + epsilon_rule(step.h, w["output_weight"], w["output_bias"], y, epsilon)
+        return (*_sum_relevance(step, w, step.z, at_h, epsilon), at_c, 0.0)
+
+    return _through_time(params, weights, inputs, arriving, back)
+
+
+def _sum_relevance(step: RecurrentStep, w: Weights, z: Array, R: Array, epsilon: float) -> tuple[Array, Array, Array]:
+    """Epsilon rule of one sum z over x, the static input and the hidden state before: what each of them gets."""
+    terms = np.concatenate([step.x, step.static, step.cont * step.h_before])
+    names = ["weight", *(["static_weight"] if step.static.size else []), "hidden_weight"]
+    matrix = np.concatenate([w[name] for name in names], axis=1)
+    shares = terms * (matrix.T @ divide(R, stabilised(z, epsilon)))
+    ends = np.cumsum([step.x.size, step.static.size])
+    x, static, h = np.split(shares, ends)
+    return x, static, h
+
+
 LayerForward = Callable[[Any, Weights, list[Array]], list[Array]]
 LayerBackward = Callable[..., list[Array]]
 
@@ -579,6 +755,10 @@ FORWARD: dict[str, LayerForward] = {
     "Flatten": reshape,
     "Reshape": reshape,
     "Pad": pad,
+    "RNN": recurrent,
+    "LSTM": recurrent,
+    "Parameter": lambda params, weights, inputs: [np.asarray(weights["value"], dtype=np.float64)],
+    "DummyData": lambda params, weights, inputs: [np.full(params.shape, params.value)],
 }
 """Forward of each layer type by Caffe's name: (params, weights, inputs) -> outputs."""
 
@@ -744,6 +924,11 @@ def nothing_back(params: Any, weights: Weights, inputs: list[Array], arriving: l
     return [np.zeros(x.shape) for x in inputs]
 
 
+def to_nothing(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """Layers that read nothing send nothing."""
+    return []
+
+
 def _derivative(function: Callable[[Any, Array], Array | float]) -> LayerBackward:
     """Chain rule of an element-wise function with the given derivative."""
     return lambda params, weights, inputs, arriving: [arriving[0] * function(params, inputs[0])]
@@ -754,10 +939,6 @@ def _power_derivative(params: Any, x: Array) -> Array:
     if params.power * params.scale == 0:
         return np.zeros(x.shape)
     return params.power * params.scale * (params.shift + params.scale * x) ** (params.power - 1)
-
-
-def _sigmoid(x: Array) -> Array:
-    return 0.5 * np.tanh(0.5 * x) + 0.5
 
 
 GRADIENT: dict[str, LayerBackward] = {
@@ -797,6 +978,10 @@ GRADIENT: dict[str, LayerBackward] = {
     "Flatten": reshape_back,
     "Reshape": reshape_back,
     "Pad": unpad,
+    "RNN": rnn_gradient,
+    "LSTM": lstm_gradient,
+    "Parameter": to_nothing,
+    "DummyData": to_nothing,
 }
 """True derivative of each layer type: (params, weights, inputs, gradients of outputs) -> gradients of inputs."""
 
@@ -853,6 +1038,17 @@ def zplus_rule(x: Array, W: Array, b: Array, R: Array) -> Array:
     return divide(R, z_plus.sum(axis=1) + positive(b)) @ z_plus
 
 
+def excitation_rule(x: Array, W: Array, b: Array, R: Array) -> Array:
+    """R_i = sum_j z_ji+ / (sum z_j+) R_j: z+ without bias (Zhang et al. 2016, excitation backprop)."""
+    z_plus = positive(W * x)
+    return divide(R, z_plus.sum(axis=1)) @ z_plus
+
+
+def z_rule(x: Array, W: Array, b: Array, R: Array) -> Array:
+    """R_i = sum_j x_i w_ji / z_j R_j (PLOS ONE, eq. 56)."""
+    return (W * x).T @ divide(R, W @ x + b)
+
+
 def gamma_rule(x: Array, W: Array, b: Array, R: Array, gamma: float = 0.25) -> Array:
     """R_i = sum_j x_i (w_ji + gamma w_ji+) / (sum_i x_i (w_ji + gamma w_ji+) + b_j + gamma b_j+) R_j (overview).
 
@@ -865,13 +1061,12 @@ def gamma_rule(x: Array, W: Array, b: Array, R: Array, gamma: float = 0.25) -> A
 def generalized_gamma_rule(x: Array, W: Array, b: Array, R: Array, gamma: float = 0.25) -> Array:
     """Gamma rule for inputs of any sign (Andeol et al. 2021; zennit's Gamma).
 
-    z_ji = w_ji x_i. Where z_j > 0 the terms are z_ji + gamma z_ji+, where z_j < 0 they are z_ji + gamma z_ji-; the
-    bias is treated alike and takes part in the denominator; where z_j = 0 the term is dropped. For x >= 0 and
-    z_j > 0 this is `gamma_rule`.
+    z_ji = w_ji x_i. Where z_j >= 0 the terms are z_ji + gamma z_ji+, where z_j < 0 they are z_ji + gamma z_ji-; the
+    bias is treated alike and takes part in the denominator. For x >= 0 and z_j >= 0 this is `gamma_rule`.
     """
     z, terms = W @ x + b, W * x
     up, down = terms + gamma * positive(terms), terms + gamma * negative(terms)
-    s_up = np.where(z > 0, divide(R, up.sum(axis=1) + b + gamma * positive(b)), 0.0)
+    s_up = np.where(z >= 0, divide(R, up.sum(axis=1) + b + gamma * positive(b)), 0.0)
     s_down = np.where(z < 0, divide(R, down.sum(axis=1) + b + gamma * negative(b)), 0.0)
     return s_up @ up + s_down @ down
 
@@ -911,8 +1106,10 @@ def pass_rule(x: Array, W: Array, b: Array, R: Array) -> Array:
 
 RULES: dict[str, Callable[..., Array]] = {
     "epsilon": epsilon_rule,
+    "z": z_rule,
     "alphabeta": alphabeta_rule,
     "zplus": zplus_rule,
+    "excitation": excitation_rule,
     "gamma": gamma_rule,
     "generalized_gamma": generalized_gamma_rule,
     "zbox": zbox_rule,
@@ -1162,6 +1359,10 @@ RELEVANCE: dict[str, LayerBackward] = {
     "Flatten": reshape_back,
     "Reshape": reshape_back,
     "Pad": unpad,
+    "RNN": rnn_relevance,
+    "LSTM": lstm_relevance,
+    "Parameter": to_nothing,
+    "DummyData": to_nothing,
 }
 """Relevance of each layer type: (params, weights, inputs, relevance of the outputs, **options) -> of the inputs.
 

@@ -27,10 +27,12 @@ from caffe2lrp.layers.lrn import LRN
 from caffe2lrp.layers.mvn import MVN
 from caffe2lrp.layers.pad import Pad
 from caffe2lrp.layers.pooling import Pooling
+from caffe2lrp.layers.recurrent import LSTM, RNN
 from caffe2lrp.layers.reduction import Reduction
 from caffe2lrp.layers.reshape import Flatten, Reshape
 from caffe2lrp.layers.selection import BatchReindex, Filter
 from caffe2lrp.layers.softmax import Softmax
+from caffe2lrp.layers.source import DummyData, Parameter
 from caffe2lrp.layers.tile import Tile
 from tests.golden import single_precision
 from tests.test_caffe_oracle import read_with_oracle
@@ -145,6 +147,13 @@ EXAMPLES: list[tuple[LayerParams, list[tuple[int, ...]]]] = [
     (Flatten(0, 2), [IMAGE]),
     (Reshape((0, -1, 3), 1, 2), [IMAGE]),
     (Reshape((2, -1)), [IMAGE]),
+    (RNN(3), [(4, 2, 5), (4, 2)]),
+    (RNN(3, expose_hidden=True), [(4, 2, 5), (4, 2), (2, 7), (1, 2, 3)]),
+    (LSTM(3), [(4, 2, 5), (4, 2), (2, 7)]),
+    (LSTM(3, expose_hidden=True), [(4, 2, 5), (4, 2), (1, 2, 3), (1, 2, 3)]),
+    (Parameter((2, 3)), []),
+    (DummyData((2, 3)), []),
+    (DummyData((2, 3, 1), -0.1), []),
 ]
 
 
@@ -155,7 +164,11 @@ def test_every_layer_type_survives(tmp_path: Path, params: LayerParams, shapes: 
     weights = {k: rng.standard_normal(s).astype(np.float32) for k, s in params.weight_shapes(shapes).items()}
     outputs = tuple(f"out{i}" for i in range(len(params.output_shapes(shapes))))
     params = single_precision(params)  # which Caffe's files have
-    network = Network("one layer", inputs, [Layer("it", params, tuple(inputs), outputs, weights)])
+    layers = [Layer("it", params, tuple(inputs), outputs, weights)]
+    if not inputs:  # a net needs one; what a layer without bottoms writes must be of use
+        inputs = {"data": params.output_shapes([])[0]}
+        layers.append(Layer("add", Eltwise(), ("data", *outputs), ("sum",)))
+    network = Network("one layer", inputs, layers)
     assert_equal(round_trip(network, tmp_path), network)
 
 

@@ -178,7 +178,47 @@ def test_usage_errors(run: Run, arguments: list[str]) -> None:
     assert not result.out
 
 
+def test_rules_are_told(run: Run) -> None:
+    text = run("rules").out
+    for name in [*rules.RULES, *composites.COMPOSITES]:
+        assert f"\n  {name} " in text
+    assert run("explain", "rules").out == text
+    assert "x_i w_ij / (z_j + epsilon sign z_j) R_j" in run("rules", "epsilon").out
+    report = json.loads(run("rules", "gamma", "gradient", "--json").out)
+    assert [row["rule"] for row in report["rules"]] == ["gamma"]
+    assert report["composites"] == []
+    assert [row["value"] for row in report["baselines"]] == ["df / dx"]
+    fails(run("rules", "gama"), "no rule, composite or baseline 'gama'; did you mean 'gamma'")
+
+
 # -- explain ---------------------------------------------------------------------------------------
+
+
+def test_several_rules_share_a_picture_and_a_montage(run: Run, tiny: Path, net: list[str], tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('[[layer]]\nrole = "dense"\nrule = "z"\n[[layer]]\nrule = "flat"\n')
+    asked = ["--rule", "alphabeta:beta=2", "--rule", "epsilon", "--composite", "mine.toml", "--epsilon", "0.5"]
+    smooth = ["--composite", "smoothgrad:samples=3,noise=0.1"]
+    result = run("explain", tiny / "b", *net, "--target", "top2", *asked, *smooth, "--json")
+    assert (result.code, result.err) == (0, "")
+    report = json.loads(result.out)
+    names = ["alphabeta 2", "epsilon 0.5", "mine", "smoothgrad"]
+    assert report["rules"] == names
+    out = tmp_path / "caffe2lrp-out"
+    assert Path(report["montage"]) == Path("caffe2lrp-out/montage.png")
+    _, dog = report["images"]
+    assert [entry["rule"] for entry in dog["explanations"]] == names * 2
+    assert "relevance" not in dog["explanations"][3], "an average of gradients has no account"
+    index = dog["explanations"][0]["target"]
+    files = {p.name for p in out.glob(f"dog.{index}.*.npy")}
+    assert files == {f"dog.{index}.{n}.npy" for n in ("alphabeta-2", "epsilon-0.5", "mine", "smoothgrad")}
+    network = caffe2lrp.load(tiny / "deploy.prototxt", tiny / "net.caffemodel")
+    x = caffe2lrp.Preprocessing("RGB", (128.0,), 1 / 64, ("stretch", None))(tiny / "b/dog.png", network.input_shape)
+    e = caffe2lrp.explain(network, x, index, rule="alphabeta", beta=2.0)
+    np.testing.assert_array_equal(np.load(out / f"dog.{index}.alphabeta-2.npy"), e.relevance[0])
+    width, height = Image.open(out / "montage.png").size
+    assert width > 5 * 220
+    assert height > 4 * 220, "two pictures, two classes"
+    assert "montage.png" in run("explain", tiny / "b/dog.png", *net, *asked).out
 
 
 def test_explain_writes_pictures_and_relevance(run: Run, tiny: Path, net: list[str], tmp_path: Path) -> None:
@@ -187,7 +227,7 @@ def test_explain_writes_pictures_and_relevance(run: Run, tiny: Path, net: list[s
     )
     assert (result.code, result.err) == (0, "")
     report = json.loads(result.out)
-    assert report["rule"] == "epsilon 1"
+    assert report["rules"] == ["epsilon 1"]
     (image,) = report["images"]
     (entry,) = image["explanations"]
     assert (entry["target"], entry["label"]) == (3, "hen")
@@ -258,7 +298,12 @@ def test_one_bad_picture_does_not_lose_the_others(run: Run, tiny: Path, net: lis
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--rule", "epsilon", "--composite", "alphabeta"], ["a rule or a composite, not both"]),
+        (["--rule", "epsilon:beta=1"], ["'epsilon' does not take beta; it takes epsilon"]),
+        (["--rule", "epsilon:epsilon=much"], ["parameters are numbers, such as epsilon:epsilon=1"]),
+        (["--rule", "epsilon:epsilon"], ["parameters are numbers"]),
+        (["--rule", "epsilon", "--rule", "epsilon:epsilon=1e-6"], ["epsilon 1e-06 is given twice"]),
+        (["--rule", "epsilon", "--rule", "flat", "--beta", "1"], ["'epsilon' and rule 'flat' do not take beta"]),
+        (["--composite", "none.toml"], ["cannot read the composite 'none.toml'"]),
         (["--beta", "1"], ["--rule alphabeta"]),
         (["--rule", "epsilon", "--beta", "1"], ["'epsilon' does not take beta"]),
         (["--rule", "epsilom"], ["did you mean 'epsilon'"]),
@@ -302,6 +347,20 @@ def test_predict(run: Run, tiny: Path, net: list[str]) -> None:
     assert text[1].split() == ["probability", "class", "name"]
     assert text[2].split(maxsplit=2) == [f"{first['probability']:.4f}", str(first["index"]), first["label"]]
     assert len(text) == 4
+
+
+@pytest.mark.parametrize("command", ["explain", "predict"])
+def test_a_net_with_several_inputs_takes_no_pictures(run: Run, tiny: Path, command: str) -> None:
+    net = tiny / "two.prototxt"
+    net.write_text(
+        'name: "two" input: "a" input: "b" input_dim: [1, 3, 8, 8, 1, 5, 1, 1]\n'
+        'layer { name: "fa" type: "Flatten" bottom: "a" top: "fa" }\n'
+        'layer { name: "fb" type: "Flatten" bottom: "b" top: "fb" }\n'
+        'layer { name: "join" type: "Concat" bottom: "fa" bottom: "fb" top: "y" }\n'
+    )
+    result = run(command, tiny / "a/cat.png", "--prototxt", net)
+    fails(result, "two has the inputs a (1, 3, 8, 8), b (1, 5, 1, 1)", "one input only", "net.forward({...})")
+    assert "input: a 1x3x8x8, b 1x5x1x1" in run("inspect", net).out
 
 
 def test_predict_without_softmax_and_with_several_outputs(run: Run, tiny: Path, net: list[str], tmp_path: Path) -> None:

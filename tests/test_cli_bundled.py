@@ -137,7 +137,7 @@ def test_a_bad_picture_does_not_lose_the_others(run: Run, tmp_path: Path) -> Non
     [
         (["--model", "googlent"], "bvlc_googlenet"),
         (["--rule", "alphabta"], "alphabeta"),
-        (["--rule", "epsilon", "--composite", "epsilon_plus"], "composite"),
+        (["--rule", "epsilon", "--composite", "epsilon_pluss"], "epsilon_plus"),
         (["--target", "10"], "10"),
         (["--rule", "alphabeta", "--beta", "-1"], "beta"),
         (["--model", "digits", "--prototxt", str(PROTOTXT)], "model"),

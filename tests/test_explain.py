@@ -16,7 +16,7 @@ import caffe2lrp
 from caffe2lrp import Network, Preprocessing
 from caffe2lrp.errors import ModelError, OptionError
 from caffe2lrp.kernels import launch
-from caffe2lrp.layers import activation, affine, batch_norm, eltwise, lrn, pooling, softmax
+from caffe2lrp.layers import activation, affine, batch_norm, lrn, pooling, softmax
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.inner_product import InnerProduct
 from tests import naive
@@ -371,7 +371,7 @@ def test_inputs_that_do_not_fit(network: Network, run: Callable[..., Any], x: An
         ({"rule": "epsilon", "epsilon": -1.0}, "at least 0"),
         ({"rule": "alphabeta", "beta": float("nan")}, "at least 0"),
         ({"rule": "gamma", "gamma": float("inf")}, "at least 0"),
-        ({"beta": 1.0}, "parameters go with a rule"),
+        ({"beta": 1.0}, "parameters go with the name"),
         ({"lrn": "none"}, "lrn must be one of taylor, identity, toolbox"),
         ({"start": "two"}, "start must be"),
         ({"layer": "nowhere"}, "no blob or layer 'nowhere'"),
@@ -397,13 +397,6 @@ def test_several_outputs_need_a_choice() -> None:
         caffe2lrp.explain(network, random_input(network))
     assert caffe2lrp.explain(network, random_input(network), layer="right").outputs.shape == (1, 3)
     assert set(network.forward(random_input(network))) == {"left", "right"}
-
-
-def test_several_inputs_cannot_be_given() -> None:
-    network = build({"a": (1, 3), "b": (1, 3)}, ("sum", eltwise.Eltwise(), ["a", "b"], ["y"]))
-    for run in (caffe2lrp.explain, Network.forward):
-        with pytest.raises(ModelError, match="inputs a, b"):
-            run(network, np.zeros((1, 3)))
 
 
 def test_pixel_bounds_are_needed_by_zbox(network: Network) -> None:
@@ -462,18 +455,39 @@ def test_results_do_not_depend_on_the_number_of_threads(network: Network, count:
 @pytest.mark.usefixtures("keep_threads")
 def test_a_session_outlives_a_change_of_threads(network: Network) -> None:
     """Buffers are made for a number of threads: later more or fewer of them must neither overrun nor hang."""
-    from caffe2lrp import composites
-    from caffe2lrp.engine.session import Session
-
     x = images(2)
     expected = caffe2lrp.explain(network, x, 1, rule="alphabeta").relevance
     for before, after in ((1, 4), (2, 3), (4, 1), (3, 2)):
         launch.set_threads(before)
-        session = Session(network, x)
+        session = caffe2lrp.Session(network, x)
         launch.set_threads(after)
-        e = session.explain(composites.of_rule("alphabeta"), 1, blob="f")
+        e = session.explain(1, rule="alphabeta", layer="f")
         assert_close(e.relevance, expected, 1e-12)
         assert_close(network.forward(x)["y"], naive.forward(network, x)["y"], 1e-12)
+
+
+def test_a_session_shares_what_does_not_depend_on_targets_and_weights_of_terms(network: Network) -> None:
+    """One forward run; denominators once for all targets, and for alpha-beta with another beta."""
+    x = images(2)
+    session = caffe2lrp.Session(network, x)
+    plan = session._plan
+    maps = [session.explain(t, rule="alphabeta", beta=b).relevance for b in (1.0, 2.0) for t in (0, 1)]
+    runs = plan.runs
+    kept = list(plan.derived.values())
+    assert len(kept) == 2, "one for each of the two linear layers"
+    assert all(derived.run == runs for derived in kept)
+    for (b, t), got in zip([(b, t) for b in (1.0, 2.0) for t in (0, 1)], maps, strict=True):
+        fresh = network.with_layers(network.layers)
+        np.testing.assert_array_equal(caffe2lrp.explain(fresh, x, t, rule="alphabeta", beta=b).relevance, got)
+    session.explain(1, rule="epsilon")
+    assert plan.runs == runs
+    other = caffe2lrp.Session(network, 2 * x)
+    np.testing.assert_array_equal(
+        other.explain(0, rule="alphabeta", beta=2.0).relevance,
+        caffe2lrp.explain(network.with_layers(network.layers), 2 * x, 0, rule="alphabeta", beta=2.0).relevance,
+    )
+    assert plan.runs == runs + 1
+    np.testing.assert_array_equal(session.explain(1, rule="alphabeta", beta=1.0).relevance, maps[1])
 
 
 def test_set_threads_refuses_nonsense() -> None:

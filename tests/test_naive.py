@@ -23,9 +23,11 @@ from caffe2lrp.layers import (
     lrn,
     mvn,
     pooling,
+    recurrent,
     reduction,
     selection,
     softmax,
+    source,
     tile,
 )
 from caffe2lrp.layers import reshape as reshaping
@@ -100,6 +102,13 @@ LAYERS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
     "Flatten": (reshaping.Flatten(), [(2, 3, 4)]),
     "Reshape": (reshaping.Reshape((0, -1, 2)), [(2, 3, 4)]),
     "Pad": (Pad((0, 1, -2), (2, -1, 3), 0.5), [(2, 3, 4)]),
+    "RNN": (recurrent.RNN(3), [(4, 2, 5), (4, 2)]),
+    "RNN, static and states": (recurrent.RNN(3, True), [(4, 2, 5), (4, 2), (2, 7), (1, 2, 3)]),
+    "LSTM": (recurrent.LSTM(3), [(4, 2, 5), (4, 2)]),
+    "LSTM, static": (recurrent.LSTM(3), [(4, 2, 5, 2), (4, 2), (2, 2, 3)]),
+    "LSTM, static and states": (recurrent.LSTM(3, True), [(4, 2, 5), (4, 2), (2, 7), (1, 2, 3), (1, 2, 3)]),
+    "Parameter": (source.Parameter((2, 3)), []),
+    "DummyData": (source.DummyData((2, 3), 1.5), []),
 }
 
 
@@ -354,10 +363,11 @@ CONSERVING = [
     name
     for name, (params, shapes) in LAYERS.items()
     if params.type in ("Eltwise", "Concat", "Slice", "Flatten", "Reshape", "Dropout", "Softmax")
-    or params.type in ("MVN", "Reduction", "Tile", "Filter")
+    or params.type in ("MVN", "Reduction", "Tile", "BatchReindex", "Filter")
     or (isinstance(params, activation.Activation) and params.type != "Threshold")
-    or (len(shapes) == 2 and not getattr(params, "bias", False))
+    or (params.type in ("Scale", "Bias") and len(shapes) == 2 and not getattr(params, "bias", False))
 ]
+RECURRENT = [name for name, (params, _) in LAYERS.items() if isinstance(params, recurrent.Recurrent)]
 
 
 @pytest.mark.parametrize("name", CONSERVING)
@@ -368,6 +378,26 @@ def test_conserving_layers(name: str) -> None:
     sent = naive.RELEVANCE[params.type](params, weights, inputs, arriving)
     assert [r.shape for r in sent] == [x.shape for x in inputs]
     assert sum(r.sum() for r in sent) == pytest.approx(sum(r.sum() for r in arriving))
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_recurrent_layers_without_biases_conserve(name: str) -> None:
+    params, weights, inputs = some_layer(name)
+    weights = {key: 0 * value if key.endswith("bias") else value for key, value in weights.items()}
+    inputs[1] = np.array([[0, 1], [1, 1], [1, 0], [1, 1]], dtype=np.float64)
+    outputs = naive.FORWARD[params.type](params, weights, inputs)
+    arriving = [np.random.default_rng(2).normal(0, 1, y.shape) for y in outputs]
+    sent = naive.RELEVANCE[params.type](params, weights, inputs, arriving)
+    assert [r.shape for r in sent] == [x.shape for x in inputs]
+    assert not sent[1].any()
+    assert sum(r.sum() for r in sent) == pytest.approx(sum(r.sum() for r in arriving))
+    # Stream 1 begins anew at step 2: what starts behind it stays behind it.
+    late = [np.zeros(y.shape) for y in outputs]
+    late[0][2:, 1] = 1
+    sent = naive.RELEVANCE[params.type](params, weights, inputs, late)
+    assert not sent[0][:2].any()
+    assert not sent[0][:, 0].any()
+    assert sent[0][2, 1].all()
 
 
 @pytest.mark.parametrize("name", ["BatchNorm", "Scale", "Bias", "Scale, two inputs and bias"])

@@ -1,7 +1,7 @@
-"""The command line: ``caffe2lrp explain``, ``predict``, ``inspect`` and ``models``.
+"""The command line: ``caffe2lrp explain``, ``predict``, ``inspect``, ``convert``, ``diff`` and ``models``.
 
 `commands` says what a user can type, and imports nothing heavy, so that ``--help`` answers at once. The work is done in
-`explain`, `predict` and `inspect`, which are imported when their command runs.
+the modules of these names, which are imported when their command runs.
 """
 
 from caffe2lrp.cli.app import app, main

@@ -76,8 +76,14 @@ def options(
 
 
 app.command("explain", epilog=commands.EXPLAIN_EXAMPLES)(commands.explain)
+app.command("evaluate", epilog=commands.EVALUATE_EXAMPLES)(commands.evaluate)
+app.command("report", epilog=commands.REPORT_EXAMPLES)(commands.report)
+app.command("figures", epilog=commands.FIGURES_EXAMPLES)(commands.figures)
+app.command("rules", epilog=commands.RULES_EXAMPLES)(commands.rules)
 app.command("predict", epilog=commands.PREDICT_EXAMPLES)(commands.predict)
 app.command("inspect", epilog=commands.INSPECT_EXAMPLES)(commands.inspect)
+app.command("convert", epilog=commands.CONVERT_EXAMPLES)(commands.convert)
+app.command("diff", epilog=commands.DIFF_EXAMPLES)(commands.diff)
 app.add_typer(models, name="models")
 
 

@@ -7,9 +7,24 @@ from typing import Annotated
 
 import typer
 
-from caffe2lrp.cli.options import Channels, ExplainOptions, LRNRule, ModelOptions, Precision, RuleOptions, Start
+from caffe2lrp.cli.options import (
+    Channels,
+    ComparisonOptions,
+    ConvertOptions,
+    ExplainOptions,
+    LRNRule,
+    Mode,
+    ModelOptions,
+    Operator,
+    Precision,
+    RuleOptions,
+    SheetName,
+    Start,
+)
 
 MODEL, PREPARATION, RULES, OUTPUT, RUNNING = "Model", "Preparation of pictures", "Relevance", "Output", "Running"
+PROOF = "Proof"
+PERTURBATION = "Perturbation"
 
 # Paragraphs are separated by empty lines; typer sets each of them as one.
 EXPLAIN_EXAMPLES = """Examples:
@@ -21,6 +36,9 @@ caffe2lrp explain photos/ --model bvlc_googlenet --target top3 --out maps
 caffe2lrp explain cat.jpg --prototxt deploy.prototxt --weights net.caffemodel --labels synset_words.txt \
 --target "Siamese cat" --rule alphabeta --beta 1
 
+caffe2lrp explain photos/ --model bvlc_googlenet --rule epsilon:epsilon=1 --rule alphabeta:beta=0 \
+--composite epsilon_plus
+
 caffe2lrp explain cat.jpg --model bvlc_googlenet --json | jq '.images[].explanations[].files'
 """
 PREDICT_EXAMPLES = """Examples:
@@ -31,6 +49,33 @@ caffe2lrp predict 'photos/*.jpg' --model bvlc_googlenet --top 3
 
 caffe2lrp predict face.png --prototxt det1.prototxt --weights det1.caffemodel --mean 127.5 --scale 1/128 --json
 """
+EVALUATE_EXAMPLES = """Examples:
+
+caffe2lrp evaluate photos/ --model bvlc_googlenet --rule alphabeta:beta=1 --rule epsilon:epsilon=1 \\
+--composite sensitivity
+
+caffe2lrp evaluate digits/ --rule alphabeta --region 1 --operator flip --out flipping
+
+caffe2lrp evaluate JPEGImages/ --model bvlc_googlenet --no-perturb --objects Annotations/
+"""
+FIGURES_EXAMPLES = """Examples:
+
+caffe2lrp figures photos/
+
+caffe2lrp figures photos/ --model bvlc_googlenet --as toolbox --sheet parameters
+
+caffe2lrp figures photos/*.jpg --prototxt deploy.prototxt --weights net.caffemodel --out study
+"""
+REPORT_EXAMPLES = """Examples:
+
+caffe2lrp report photos/ --model bvlc_googlenet --target top3 --rule epsilon --rule alphabeta --out photos.html
+"""
+RULES_EXAMPLES = """Examples:
+
+caffe2lrp rules
+
+caffe2lrp rules gamma epsilon_gamma_box
+"""
 INSPECT_EXAMPLES = """Examples:
 
 caffe2lrp inspect deploy.prototxt
@@ -40,6 +85,22 @@ caffe2lrp inspect deploy.prototxt net.caffemodel --batch 1
 caffe2lrp inspect net.onnx
 
 caffe2lrp inspect --model bvlc_googlenet --json | jq '.totals'
+"""
+CONVERT_EXAMPLES = """Examples:
+
+caffe2lrp convert deploy.prototxt net.caffemodel -o net.onnx
+
+caffe2lrp convert --model bvlc_googlenet -o googlenet.onnx --with-preprocessing --image cat.jpg
+
+caffe2lrp convert deploy.prototxt net.caffemodel -o net.onnx --simplify --batch 1 --report proof.json
+"""
+DIFF_EXAMPLES = """Examples:
+
+caffe2lrp diff deploy.prototxt,net.caffemodel net.onnx
+
+caffe2lrp diff deploy.prototxt,net.caffemodel caffe-blobs/
+
+caffe2lrp diff net.onnx caffe-blobs/ --slash __ --json
 """
 
 Images = Annotated[
@@ -94,10 +155,71 @@ Resize = Annotated[
         help="Before the centre crop: 'short 256', 'long 227' or 'stretch 256'; without number, the input's size.",
     ),
 ]
+Target = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="INDEX|LABEL|topN",
+        rich_help_panel=RULES,
+        help="Class to explain: its number, its name or a part of it, or the N highest. May be repeated. "
+        "Else the highest.",
+    ),
+]
+ColourMap = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=OUTPUT,
+        help="Colour map: blue-white-red, gray-red, black-firered, hot, seismic, ..., or any of matplotlib.",
+    ),
+]
+Rules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rule",
+        metavar="NAME[:P=X,..]",
+        rich_help_panel=RULES,
+        help="One rule for all layers: epsilon, z, alphabeta, zplus, excitation, gamma, generalized_gamma, "
+        "wsquare, flat, zbox, norm, pass; with parameters such as alphabeta:beta=2. May be repeated. "
+        "'caffe2lrp rules' tells which to choose.",
+    ),
+]
+Composites = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--composite",
+        metavar="NAME[:P=X,..]|FILE",
+        rich_help_panel=RULES,
+        help="Rules by layer: epsilon_alpha2_beta1 (the default), epsilon_alpha2_beta1_flat, epsilon_plus, "
+        "epsilon_plus_flat, epsilon_gamma_box, alphabeta, epsilon, excitation_backprop, deep_taylor, toolbox_100, "
+        "toolbox_102, toolbox_104; baselines: gradient, gradient_x_input, sensitivity, deconvolution, "
+        "guided_backprop, smoothgrad, integrated_gradients; or a TOML file. May be repeated.",
+    ),
+]
+LRN = Annotated[LRNRule, typer.Option(rich_help_panel=RULES, help="How relevance passes LRN layers.")]
 Threads = Annotated[
     int | None, typer.Option(min=1, metavar="N", rich_help_panel=RUNNING, help="Number of threads; else all cores.")
 ]
 DType = Annotated[Precision, typer.Option(rich_help_panel=RUNNING, help="Precision of all arithmetic.")]
+Files = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="[FILE [FILE]]", help="Definition, weights or both, in any order; or ONNX.", show_default=False
+    ),
+]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        metavar="RATIO",
+        show_default=False,
+        rich_help_panel=PROOF,
+        help="What a blob may differ by, divided by its largest value; else 1e-4, and 2e-2 with --fp16.",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, metavar="N", rich_help_panel=PROOF, help="Seed of the random inputs.")]
+ReportFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", rich_help_panel=PROOF, help="Write all numbers to a JSON file.")
+]
 Json = Annotated[bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print JSON in place of text.")]
 
 
@@ -108,41 +230,17 @@ def explain(
     weights: Weights = None,
     labels: Labels = None,
     input_shape: InputShape = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="INDEX|LABEL|topN",
-            rich_help_panel=RULES,
-            help="Class to explain: its number, its name or a part of it, or the N highest. May be repeated. "
-            "Else the highest.",
-        ),
+    target: Target = None,
+    rule: Rules = None,
+    composite: Composites = None,
+    beta: Annotated[
+        float | None, typer.Option(rich_help_panel=RULES, help="Of all rules that take it; alpha is 1 + beta.")
     ] = None,
-    rule: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            rich_help_panel=RULES,
-            help="One rule for all layers: epsilon, alphabeta, zplus, gamma, wsquare, flat, zbox.",
-        ),
-    ] = None,
-    composite: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            rich_help_panel=RULES,
-            help="Rules by layer: epsilon_alpha2_beta1 (the default), epsilon_alpha2_beta1_flat, epsilon_plus, "
-            "epsilon_plus_flat, epsilon_gamma_box, alphabeta, epsilon; baselines: gradient, deconvolution, "
-            "guided_backprop.",
-        ),
-    ] = None,
-    beta: Annotated[float | None, typer.Option(rich_help_panel=RULES, help="Of alphabeta; alpha is 1 + beta.")] = None,
     epsilon: Annotated[
-        float | None, typer.Option(rich_help_panel=RULES, help="Stabiliser of epsilon, gamma and zbox.")
+        float | None, typer.Option(rich_help_panel=RULES, help="Stabiliser, of all rules that take it.")
     ] = None,
-    gamma: Annotated[float | None, typer.Option(rich_help_panel=RULES, help="Of gamma.")] = None,
-    lrn: Annotated[
-        LRNRule, typer.Option(rich_help_panel=RULES, help="How relevance passes LRN layers.")
-    ] = LRNRule.TAYLOR,
+    gamma: Annotated[float | None, typer.Option(rich_help_panel=RULES, help="Of all rules that take it.")] = None,
+    lrn: LRN = LRNRule.TAYLOR,
     layer: Annotated[
         str | None,
         typer.Option(
@@ -150,8 +248,12 @@ def explain(
         ),
     ] = None,
     start: Annotated[
-        Start, typer.Option(rich_help_panel=RULES, help="Start with the class score, or with 1.")
-    ] = Start.SCORE,
+        Start | None,
+        typer.Option(
+            rich_help_panel=RULES,
+            help="Start with the class score (relevance, if nothing is given) or with 1 (gradients).",
+        ),
+    ] = None,
     mean: Mean = None,
     channels: ChannelOrder = None,
     scale: Scale = None,
@@ -159,14 +261,7 @@ def explain(
     out: Annotated[
         Path, typer.Option(metavar="DIR", rich_help_panel=OUTPUT, help="Folder to write to; it is made if need be.")
     ] = Path("caffe2lrp-out"),
-    cmap: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            rich_help_panel=OUTPUT,
-            help="Colour map: blue-white-red, gray-red, black-firered, hot, seismic, ..., or any of matplotlib.",
-        ),
-    ] = "blue-white-red",
+    cmap: ColourMap = "blue-white-red",
     account: Annotated[
         bool | None,
         typer.Option(
@@ -184,17 +279,187 @@ def explain(
 
     For each picture NAME and class INDEX, NAME.INDEX.heatmap.png, NAME.INDEX.overlay.png and the relevance itself,
     NAME.INDEX.npy (channels, height, width), are written, and a sheet of all side by side: NAME.INDEX.sheet.png, or
-    for several classes one sheet, such as NAME.top3.sheet.png.
+    for several classes one sheet, such as NAME.top3.sheet.png. With several rules, the rule follows the class in the
+    names, NAME.INDEX.RULE.npy, and a montage of all pictures and rules, montage.png, is written.
     """
+    if images == ["rules"] and not Path("rules").exists():
+        rules()
+        return
+
     from caffe2lrp.cli.explain import run
 
     given = {"beta": beta, "epsilon": epsilon, "gamma": gamma}
     run(
         images,
         ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize),
-        RuleOptions(rule, composite, {k: v for k, v in given.items() if v is not None}, lrn, layer, start),
+        RuleOptions(rule or (), composite or (), {k: v for k, v in given.items() if v is not None}, lrn, layer, start),
         ExplainOptions(target or (), out, cmap, account, as_json),
         dtype,
+        threads,
+    )
+
+
+def rules(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Only these, in full.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell which rules, composites and baselines there are, their formulas, and which to choose.
+
+    'caffe2lrp explain rules' does the same.
+    """
+    from caffe2lrp.cli.rules import run
+
+    run(names or (), as_json=as_json)
+
+
+def figures(
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PHOTO...]",
+            help="Photo files, folders or patterns. Without any: the bundled digits.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=MODEL,
+            help="A known model; may be repeated. Else the nets of the study, CaffeNet and GoogLeNet, trained on "
+            "ImageNet and on Places, as far as they are at hand or can be fetched.",
+        ),
+    ] = None,
+    prototxt: Prototxt = None,
+    weights: Weights = None,
+    labels: Labels = None,
+    mean: Mean = None,
+    channels: ChannelOrder = None,
+    scale: Scale = None,
+    resize: Resize = None,
+    mode: Annotated[
+        Mode,
+        typer.Option(
+            "--as", help="The mathematics of the rules, or the numbers of the LRP Toolbox's Caffe code of 2016."
+        ),
+    ] = Mode.CLEAN,
+    sheet: Annotated[
+        list[SheetName] | None,
+        typer.Option(help="What to compare; may be repeated. Else all that the net allows.", show_default=False),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", rich_help_panel=OUTPUT, help="Folder to write to.")] = Path(
+        "figures"
+    ),
+    cmap: ColourMap = "blue-white-red",
+    download: Annotated[bool, typer.Option(rich_help_panel=MODEL, help="Fetch what is missing.")] = True,
+    as_json: Json = False,
+    threads: Threads = None,
+) -> None:
+    """Draw the parameter study of Binder et al. 2016 for print: photos x settings, for each net at hand.
+
+    Three sheets are made of each net: 'parameters' (epsilon 0.01, 1, 100; beta 0, 1, 2), 'lrn' (ways through LRN
+    layers) and 'methods' (sensitivity, deconvolution, guided backpropagation, LRP), each as PNG, PDF and JSON. The same
+    command gives the same files.
+    """
+    from caffe2lrp.cli.figures import FigureOptions, run
+
+    own = ModelOptions(None, prototxt, weights, labels, None, mean, channels, scale, resize)
+    sheets = [s.value for s in sheet or SheetName]
+    run(images or (), model or (), own, FigureOptions(mode.value, sheets, out, cmap, download, as_json), threads)
+
+
+def evaluate(
+    images: Images,
+    model: Model = None,
+    prototxt: Prototxt = None,
+    weights: Weights = None,
+    labels: Labels = None,
+    mean: Mean = None,
+    channels: ChannelOrder = None,
+    scale: Scale = None,
+    resize: Resize = None,
+    rule: Rules = None,
+    composite: Composites = None,
+    lrn: LRN = LRNRule.TAYLOR,
+    perturb: Annotated[
+        bool, typer.Option(rich_help_panel=PERTURBATION, help="Measure how fast the score falls.")
+    ] = True,
+    region: Annotated[int, typer.Option(min=1, rich_help_panel=PERTURBATION, help="Side of a region, in pixels.")] = 9,
+    steps: Annotated[int, typer.Option(min=1, rich_help_panel=PERTURBATION, help="Regions that are replaced.")] = 100,
+    draws: Annotated[int, typer.Option(min=1, rich_help_panel=PERTURBATION, help="Random draws to average.")] = 10,
+    operator: Annotated[
+        Operator, typer.Option(rich_help_panel=PERTURBATION, help="What regions are replaced by.")
+    ] = Operator.UNIFORM,
+    seed: Annotated[int, typer.Option(min=0, rich_help_panel=PERTURBATION, help="Of all random numbers.")] = 0,
+    objects: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of PASCAL VOC boxes (NAME.xml) or masks (NAME.png): how much relevance lies on the object.",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", rich_help_panel=OUTPUT, help="Folder to write to.")] = Path(
+        "evaluation"
+    ),
+    restart: Annotated[
+        bool, typer.Option("--restart", rich_help_panel=OUTPUT, help="Begin anew; else goes on where it was stopped.")
+    ] = False,
+    as_json: Json = False,
+    threads: Threads = None,
+) -> None:
+    """Measure how good explanations are, by any rules and baselines, on pictures.
+
+    Region perturbation as in Samek et al. 2017 (AOPC, and ABPC between most and least relevant first, with 95 %
+    intervals over the pictures), relevance mass and rank inside boxes or masks, and complexity of the maps. Each record
+    is kept in records.jsonl as soon as it is there; images.csv, curves.csv and curves.png are written in the end.
+    """
+    from caffe2lrp.cli.evaluate import EvaluateOptions, run
+    from caffe2lrp.evaluation.perturbation import Perturbation
+
+    run(
+        images,
+        ModelOptions(model, prototxt, weights, labels, None, mean, channels, scale, resize),
+        RuleOptions(rule or (), composite or (), {}, lrn),
+        EvaluateOptions(
+            Perturbation(region, steps, draws, operator.value, seed), perturb, objects, out, restart, as_json
+        ),
+        threads,
+    )
+
+
+def report(
+    images: Images,
+    model: Model = None,
+    prototxt: Prototxt = None,
+    weights: Weights = None,
+    labels: Labels = None,
+    mean: Mean = None,
+    channels: ChannelOrder = None,
+    scale: Scale = None,
+    resize: Resize = None,
+    target: Target = None,
+    rule: Rules = None,
+    composite: Composites = None,
+    lrn: LRN = LRNRule.TAYLOR,
+    out: Annotated[Path, typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="The HTML file.")] = Path(
+        "report.html"
+    ),
+    cmap: ColourMap = "blue-white-red",
+    threads: Threads = None,
+) -> None:
+    """Explain a folder of pictures in one HTML file: predictions, maps by rule, where relevance went, settings.
+
+    The file holds everything and opens without network.
+    """
+    from caffe2lrp.cli.report import ReportOptions, run
+
+    run(
+        images,
+        ModelOptions(model, prototxt, weights, labels, None, mean, channels, scale, resize),
+        RuleOptions(rule or (), composite or (), {}, lrn),
+        ReportOptions(target or (), out, cmap),
         threads,
     )
 
@@ -226,12 +491,7 @@ def predict(
 
 
 def inspect(
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[FILE [FILE]]", help="Definition, weights or both, in any order; or ONNX.", show_default=False
-        ),
-    ] = None,
+    files: Files = None,
     model: Model = None,
     prototxt: Prototxt = None,
     weights: Weights = None,
@@ -246,3 +506,101 @@ def inspect(
 
     options = ModelOptions(model, prototxt, weights, input_shape=input_shape)
     run(files or (), options, batch, as_json=as_json)
+
+
+def convert(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="The ONNX file.")],
+    files: Files = None,
+    model: Model = None,
+    prototxt: Prototxt = None,
+    weights: Weights = None,
+    labels: Labels = None,
+    input_shape: InputShape = None,
+    mean: Mean = None,
+    channels: ChannelOrder = None,
+    scale: Scale = None,
+    resize: Resize = None,
+    opset: Annotated[
+        int | None,
+        typer.Option(metavar="N", show_default=False, rich_help_panel=OUTPUT, help="ONNX opset, from 13 on; else 20."),
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, metavar="N", rich_help_panel=OUTPUT, help="A fixed batch size; else any.")
+    ] = None,
+    with_preprocessing: Annotated[
+        bool,
+        typer.Option(
+            "--with-preprocessing",
+            rich_help_panel=OUTPUT,
+            help="Begin with RGB images, uint8, (N, H, W, 3), of the input's size: channel order, mean and scale are "
+            "done by the model.",
+        ),
+    ] = False,
+    simplify: Annotated[
+        bool,
+        typer.Option(
+            "--simplify",
+            rich_help_panel=OUTPUT,
+            help="Merge BatchNorm, Scale and Bias into linear layers, and leave out what does nothing.",
+        ),
+    ] = False,
+    fp16: Annotated[
+        bool, typer.Option("--fp16", rich_help_panel=OUTPUT, help="Half precision; inputs and outputs stay float32.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option(rich_help_panel=PROOF, help="Compare all blobs with onnxruntime's, on the same inputs.")
+    ] = True,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="IMAGE",
+            rich_help_panel=PROOF,
+            help="Picture, folder or pattern to compare with, beside random inputs. May be repeated.",
+        ),
+    ] = None,
+    tolerance: Tolerance = None,
+    seed: Seed = 0,
+    report: ReportFile = None,
+    as_json: Json = False,
+    threads: Threads = None,
+) -> None:
+    """Convert a net to ONNX, and prove that the result computes the same.
+
+    The file is valid by onnx's full check, and every blob has the size that Caffe gives it. Then onnxruntime and this
+    program run the same inputs, and all blobs are compared; if one departs, its layer is named and the exit code is 2.
+    """
+    from caffe2lrp.cli.convert import run
+
+    run(
+        files or (),
+        ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize),
+        ConvertOptions(out, opset, batch, with_preprocessing, simplify, fp16, verify, image or ()),
+        ComparisonOptions(tolerance, seed, report, as_json),
+        threads,
+    )
+
+
+def diff(
+    first: Annotated[
+        str, typer.Argument(metavar="A", help="Caffe files, joined by a comma, an ONNX file or a folder.")
+    ],
+    second: Annotated[str, typer.Argument(metavar="B", help="The same; A is the measure.")],
+    slash: Annotated[
+        str, typer.Option(metavar="TEXT", rich_help_panel=PROOF, help="What '/' of blob names is in names of files.")
+    ] = "_",
+    input_shape: InputShape = None,
+    tolerance: Tolerance = None,
+    seed: Seed = 0,
+    report: ReportFile = None,
+    as_json: Json = False,
+    threads: Threads = None,
+) -> None:
+    """Compare blob by blob any two of Caffe files, an ONNX file and a folder of stored blobs.
+
+    A folder holds one .npy file for each blob, also the input blob (data.npy), for example as an old Caffe made them:
+    for name, blob in net.blobs.items(): np.save(name.replace('/', '_'), blob.data). With a folder its input is run,
+    else random ones. If a blob departs, its layer is named and the exit code is 2.
+    """
+    from caffe2lrp.cli.diff import run
+
+    run(first, second, slash, input_shape, ComparisonOptions(tolerance, seed, report, as_json), threads)

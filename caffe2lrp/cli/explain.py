@@ -7,22 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from caffe2lrp.cli.drawing import write_array, write_pictures, write_sheet
+from PIL import Image
+
+from caffe2lrp.cli.drawing import draw, write_array, write_montage, write_pictures, write_sheet
 from caffe2lrp.cli.images import Picture
 from caffe2lrp.cli.options import ExplainOptions, ModelOptions, Precision, RuleOptions
 from caffe2lrp.cli.prediction import label, prediction, prediction_rows, probability
-from caffe2lrp.cli.running import run_pictures, values_of
+from caffe2lrp.cli.running import make_folder, run_pictures, values_of
+from caffe2lrp.cli.settings import read_settings, slug
 from caffe2lrp.cli.targets import Targets
 from caffe2lrp.cli.terminal import print_json, print_table
 from caffe2lrp.composites import Composite
 from caffe2lrp.conservation import Account
 from caffe2lrp.engine.session import Session
 from caffe2lrp.errors import OptionError
-from caffe2lrp.explanation import Explanation, choose_composite, start_blob
+from caffe2lrp.explanation import Explanation, start_blob
 from caffe2lrp.ir import Network
 from caffe2lrp.layers.base import count
 from caffe2lrp.layers.lrn import LRN
-from caffe2lrp.pictures import Row, colormap
+from caffe2lrp.pictures import Row, Strip, colormap
 from caffe2lrp.preprocessing import Prepared
 
 SHOWN_CLASSES = 5
@@ -40,17 +43,26 @@ def run(
 ) -> None:
     """Explain pictures, write heat maps and print what was explained."""
     # Misspelt names must not cost loading a network first.
-    composite = choose_composite(rules.rule, rules.composite, dict(rules.parameters))
+    settings = read_settings(rules.rules, rules.composites, rules.parameters)
     colormap(options.cmap)
+    strips: list[Strip] = []
 
     def begin(network: Network) -> Any:
-        job = _job(network, composite, rules, options)
+        job = _job(network, settings, rules, options, strips)
         return job.explain, (lambda result: None) if options.json else job.show
 
     def finish(network: Network, results: list[dict[str, Any]], errors: list[dict[str, str]]) -> None:
+        names = [composite.name for composite in settings]
+        pages = {}
+        if len(settings) > 1 and strips:
+            pages["montage"] = str(options.out / "montage.png")
+            title = f"{network.name or 'the network'}, LRN {rules.lrn.value}" if _has_lrn(network) else network.name
+            write_montage(options.out / "montage.png", strips, names, title, options.cmap)
         if options.json:
-            setting = {"network": network.name, "rule": composite.name, "lrn": rules.lrn.value}
+            setting = {"network": network.name, "rules": names, "lrn": rules.lrn.value, **pages}
             print_json({**setting, "images": results, "errors": errors})
+        elif pages:
+            print(f"all together: {pages['montage']}")
 
     run_pictures(images, model, precision, threads, begin, finish)
 
@@ -60,12 +72,13 @@ class _Job:
     """What is the same for all pictures."""
 
     network: Network
-    composite: Composite
+    settings: Sequence[Composite]
     rules: RuleOptions
     options: ExplainOptions
     blob: str
     count: int
     targets: Targets
+    strips: list[Strip]
 
     def explain(self, picture: Picture, prepared: Prepared, session: Session) -> dict[str, Any]:
         """Explain one picture, write the files, and return what there is to say."""
@@ -74,38 +87,47 @@ class _Job:
             raise OptionError(f"'{self.blob}' cannot be started at: its layer is merged with the affine one behind it")
         outputs = values[self.blob].reshape(-1)
         entries, rows = [], []
-        for index in self.targets.of(outputs):
-            explanation = self._explain(session, index)
+        indices = self.targets.of(outputs)
+        for index in indices:
             score = float(outputs[index])
-            files = self._write(picture, prepared, explanation, index)
             likely = probability(self.network, values, index) if self.rules.layer is None else None
-            entries.append(self._entry(explanation, index, score, likely, files))
-            rows.append(self._row(prepared, explanation, index, score, likely))
-        name = str(entries[0]["target"]) if len(entries) == 1 else self.targets.name
+            heatmaps = []
+            for composite in self.settings:
+                explanation = self._explain(session, composite, index)
+                files = self._write(picture, prepared, explanation, index, composite)
+                entries.append(self._entry(explanation, index, score, likely, files))
+                rows.append(self._row(prepared, explanation, index, score, likely))
+                heatmaps.append(draw(explanation.relevance[0], self.options.cmap))
+            if len(self.settings) > 1:
+                label = f"{picture.path.name}: {self._class_name(index)}"
+                self.strips.append(Strip(Image.fromarray(prepared.view), heatmaps, label, score))
+        name = str(indices[0]) if len(indices) == 1 else self.targets.name
         sheet = self._path(picture, f"{name}.sheet.png")
         title = f"{picture.path.name} explained by {self.network.name or 'the network'}"
         write_sheet(sheet, rows, title, self.options.cmap)
         predicted = prediction(self.network, values, SHOWN_CLASSES)
         return {"prediction": predicted, "explanations": entries, "sheet": str(sheet)}
 
-    def _explain(self, session: Session, index: int) -> Explanation:
+    def _explain(self, session: Session, composite: Composite, index: int) -> Explanation:
         return session.explain(
-            self.composite,
             index,
-            blob=self.blob,
+            composite=composite,
+            layer=self.blob,
             lrn=self.rules.lrn.value,
-            start=self.rules.start.value,
-            account=self._accounted,
+            start=self.rules.start.value if self.rules.start else None,
+            account=self._accounted(composite),
         )
 
-    @property
-    def _accounted(self) -> bool:
+    def _accounted(self, composite: Composite) -> bool:
         """Gradients conserve nothing: they get an account only where it is asked for."""
         asked = self.options.account
-        return not self.composite.derivative if asked is None else asked
+        return not composite.derivative if asked is None else asked and composite.sampling is None
 
-    def _write(self, picture: Picture, prepared: Prepared, explanation: Explanation, index: int) -> dict[str, str]:
-        path, relevance = self._path(picture, str(index)), explanation.relevance[0]
+    def _write(
+        self, picture: Picture, prepared: Prepared, explanation: Explanation, index: int, composite: Composite
+    ) -> dict[str, str]:
+        end = f"{index}.{slug(composite)}" if len(self.settings) > 1 else str(index)
+        path, relevance = self._path(picture, end), explanation.relevance[0]
         pictures = write_pictures(path, prepared.view, relevance, self.options.cmap)
         return {**pictures, **write_array(path, relevance)}
 
@@ -120,10 +142,13 @@ class _Job:
         if likely is not None:
             detail.append(f"probability {likely:.4f}")
         detail.append(explanation.rule)
-        if any(isinstance(layer.params, LRN) for layer in self.network.layers):
+        if _has_lrn(self.network):
             detail.append(f"LRN {self.rules.lrn.value}")
+        return Row(prepared.view, explanation.relevance[0], self._class_name(index), score, ", ".join(detail))
+
+    def _class_name(self, index: int) -> str:
         number = f"class {index}" if self.rules.layer is None else f"{self.blob} {index}"
-        return Row(prepared.view, explanation.relevance[0], name or number, score, ", ".join(detail))
+        return label(self.network, index, self.count) or number
 
     def _entry(
         self, explanation: Explanation, index: int, score: float, likely: float | None, files: dict[str, str]
@@ -131,6 +156,7 @@ class _Job:
         entry: dict[str, Any] = {
             "target": index,
             "label": label(self.network, index, self.count),
+            "rule": explanation.rule,
             "blob": self.blob,
             "score": score,
             "probability": likely,
@@ -147,13 +173,14 @@ class _Job:
         """Print what there is to say about one picture."""
         print(result["image"])
         print_table(*prediction_rows(self.network, result["prediction"]), indent=2)
-        if self._accounted:
+        accounted = [entry for entry in result["explanations"] if "relevance" in entry]
+        if accounted:
             print()
-            columns = ("explained", ">start", *(f">{name}" for name in COLUMNS), ">arrived")
-            print_table(columns, [self._sum_row(entry) for entry in result["explanations"]], indent=2)
+            columns = ("explained", "by", ">start", *(f">{name}" for name in COLUMNS), ">arrived")
+            print_table(columns, [self._sum_row(entry) for entry in accounted], indent=2)
         if self.options.account:
-            for entry in result["explanations"]:
-                _print_layers(self._name(entry), entry["layers"])
+            for entry in accounted:
+                _print_layers(f"{self._name(entry)} by {entry['rule']}", entry["layers"])
         print()
         for line in _written(result):
             print(f"  {line}")
@@ -165,24 +192,23 @@ class _Job:
 
     def _sum_row(self, entry: dict[str, Any]) -> list[str]:
         sums = entry["relevance"]
-        return [self._name(entry), *(_number(sums[key]) for key in ("start", *COLUMNS, "arrived"))]
+        return [self._name(entry), entry["rule"], *(_number(sums[key]) for key in ("start", *COLUMNS, "arrived"))]
 
 
-def _job(network: Network, composite: Composite, rules: RuleOptions, options: ExplainOptions) -> _Job:
+def _has_lrn(network: Network) -> bool:
+    return any(isinstance(layer.params, LRN) for layer in network.layers)
+
+
+def _job(
+    network: Network, settings: Sequence[Composite], rules: RuleOptions, options: ExplainOptions, strips: list[Strip]
+) -> _Job:
     """Check the options against the network, before the first picture."""
     blob = start_blob(network, rules.layer)
     size = count(network.shapes[blob], 1)
     labels = network.labels if network.labels is not None and len(network.labels) == size else None
     targets = Targets(options.targets, size, labels)
-    _make_folder(options.out)
-    return _Job(network, composite, rules, options, blob, size, targets)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"cannot make the folder '{folder}': {error.strerror or error}") from None
+    make_folder(options.out)
+    return _Job(network, settings, rules, options, blob, size, targets, strips)
 
 
 def _sums(account: Account) -> dict[str, float]:

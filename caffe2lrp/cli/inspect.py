@@ -93,4 +93,4 @@ def _row(layer: dict[str, Any], with_file: bool) -> list[str]:
 
 
 def _shape(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
+    return "x".join(map(str, shape)) or "1 number"

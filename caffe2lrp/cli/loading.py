@@ -18,6 +18,7 @@ import numpy as np
 from caffe2lrp.cli.options import DEFAULT_MODEL, ModelOptions, parse_numbers, parse_scale, parse_shape
 from caffe2lrp.cli.terminal import say
 from caffe2lrp.converters import caffe, loading
+from caffe2lrp.engine.inputs import listed
 from caffe2lrp.errors import DownloadError, FileFormatError, ImageError, ModelError, OptionError
 from caffe2lrp.ir import Network
 from caffe2lrp.models import fetch, nets, zoo
@@ -31,8 +32,10 @@ SETTINGS = ("channels", "mean", "scale", "resize")
 """What of the preprocessing can be set; the options have the same names."""
 
 
-def open_network(options: ModelOptions) -> Network:
+def open_network(options: ModelOptions, *, pictures: bool = True) -> Network:
     """The network that the options name, described with preprocessing and, where they are at hand, class names.
+
+    Without `pictures`, preprocessing that is neither known nor given stays unknown in place of being assumed.
 
     Raises
     ------
@@ -51,10 +54,15 @@ def open_network(options: ModelOptions) -> Network:
     else:
         network = with_shape(zoo.load(options.model or DEFAULT_MODEL), options)
         entry = None
-    if len(network.inputs) > 1:
-        raise ModelError(f"{network.name} has the inputs {', '.join(network.inputs)}; nets with one input can be run")
-    preprocessing = _preprocessing(options, network, entry)
-    return network.describe(preprocessing=preprocessing, labels=_labels(options, network, entry, files))
+    if pictures and len(network.inputs) > 1:
+        raise ModelError(
+            f"{network.name} has the inputs {listed(network)}; a picture can be given to a net with one input only. "
+            "Run this one in Python, with a dict of arrays: net.forward({...}), caffe2lrp.explain(net, {...})"
+        )
+    known = network.preprocessing is not None or (entry is not None and entry.preprocessing is not None)
+    if pictures or known or _asked(options):
+        network.describe(preprocessing=_preprocessing(options, network, entry))
+    return network.describe(labels=_labels(options, network, entry, files))
 
 
 def open_definition(options: ModelOptions, files: Sequence[Path] = ()) -> Network:
@@ -65,12 +73,7 @@ def open_definition(options: ModelOptions, files: Sequence[Path] = ()) -> Networ
     OptionError, FileFormatError, ModelError, DownloadError
         As for `open_network`.
     """
-    if files and files_of(options):
-        raise OptionError("give the files as arguments or with --prototxt and --weights, not both")
-    if files and options.model is not None:
-        raise OptionError("give files or --model, not both")
-    if len(files) > 2:
-        raise OptionError(f"a net has at most two files, a definition and weights, but {len(files)} were given")
+    check_files(options, files)
     check_sources(options)
     files = files or files_of(options)
     shape = parse_shape(options.input_shape)
@@ -79,6 +82,16 @@ def open_definition(options: ModelOptions, files: Sequence[Path] = ()) -> Networ
     if files:
         return loading.load_definition(files[0], input_shape=shape)
     return with_shape(_known_definition(options.model or DEFAULT_MODEL), options)
+
+
+def check_files(options: ModelOptions, files: Sequence[Path]) -> None:
+    """Refuse files as arguments together with options that name a network, or too many of them."""
+    if files and files_of(options):
+        raise OptionError("give the files as arguments or with --prototxt and --weights, not both")
+    if files and options.model is not None:
+        raise OptionError("give files or --model, not both")
+    if len(files) > 2:
+        raise OptionError(f"a net has at most two files, a definition and weights, but {len(files)} were given")
 
 
 def check_sources(options: ModelOptions) -> None:
@@ -90,6 +103,15 @@ def check_sources(options: ModelOptions) -> None:
 def files_of(options: ModelOptions) -> list[Path]:
     """The files that were given; the reader tells them apart by their content."""
     return [path for path in (options.prototxt, options.weights) if path is not None]
+
+
+def source_files(options: ModelOptions) -> list[Path]:
+    """The files that `open_network` has read."""
+    files = files_of(options)
+    if files:
+        return files
+    paths = fetch.cached(options.model or DEFAULT_MODEL)
+    return [path for path in (paths.prototxt, paths.weights) if path is not None]
 
 
 def with_shape(network: Network, options: ModelOptions) -> Network:

@@ -36,6 +36,31 @@ class Start(StrEnum):
     ONE = "one"
 
 
+class Mode(StrEnum):
+    """Whose numbers the figures show."""
+
+    CLEAN = "clean"
+    TOOLBOX = "toolbox"
+
+
+class SheetName(StrEnum):
+    """What a figure compares."""
+
+    PARAMETERS = "parameters"
+    LRN = "lrn"
+    METHODS = "methods"
+
+
+class Operator(StrEnum):
+    """What regions are replaced by."""
+
+    UNIFORM = "uniform"
+    DIRICHLET = "dirichlet"
+    CONSTANT = "constant"
+    BLUR = "blur"
+    FLIP = "flip"
+
+
 class Precision(StrEnum):
     """Precision of all arithmetic."""
 
@@ -62,12 +87,12 @@ class ModelOptions:
 class RuleOptions:
     """How relevance is propagated, and where it starts."""
 
-    rule: str | None = None
-    composite: str | None = None
+    rules: Sequence[str] = ()
+    composites: Sequence[str] = ()
     parameters: Mapping[str, float] = field(default_factory=dict)
     lrn: LRNRule = LRNRule.TAYLOR
     layer: str | None = None
-    start: Start = Start.SCORE
+    start: Start | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +103,30 @@ class ExplainOptions:
     out: Path = Path("caffe2lrp-out")
     cmap: str = "blue-white-red"
     account: bool | None = None  # None is the short form
+    json: bool = False
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What is written, and how it is proved."""
+
+    out: Path
+    opset: int | None = None  # None is the default
+    batch: int | None = None
+    with_preprocessing: bool = False
+    simplify: bool = False
+    fp16: bool = False
+    verify: bool = True
+    images: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class ComparisonOptions:
+    """How blobs are compared, and what is told of it."""
+
+    tolerance: float | None = None  # None is the default
+    seed: int = 0
+    report: Path | None = None
     json: bool = False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,8 @@ from caffe2lrp.cli.images import Failure, Picture, find_pictures
 from caffe2lrp.cli.loading import open_network
 from caffe2lrp.cli.options import ModelOptions, Precision
 from caffe2lrp.cli.terminal import Bar, error
-from caffe2lrp.engine import as_input
 from caffe2lrp.engine.session import Session
-from caffe2lrp.errors import ImageError
+from caffe2lrp.errors import ImageError, OptionError
 from caffe2lrp.ir import Network
 from caffe2lrp.kernels import launch
 from caffe2lrp.preprocessing import Prepared
@@ -78,8 +78,16 @@ def run_pictures(
 def _deal_with(picture: Picture, network: Network, precision: Precision, work: Work) -> dict[str, Any]:
     assert network.preprocessing is not None  # open_network sees to it
     prepared = network.preprocessing.prepare(picture.path, network.input_shape)
-    session = Session(network, as_input(network, prepared.blob.astype(np.dtype(precision.value), copy=False)))
+    session = Session(network, prepared.blob.astype(np.dtype(precision.value), copy=False))
     return {"image": str(picture.path), **work(picture, prepared, session)}
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, unless it is there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise OptionError(f"cannot make the folder '{folder}': {problem.strerror or problem}") from None
 
 
 def values_of(session: Session, blobs: Sequence[str]) -> dict[str, np.ndarray]:

@@ -135,10 +135,15 @@ class Bar:
         if self._bar is not None:
             self._bar.update(self._task, description=text)
 
-    def step(self) -> None:
-        """One step is done."""
+    def step(self, count: int = 1) -> None:
+        """So many steps are done."""
         if self._bar is not None:
-            self._bar.advance(self._task)
+            self._bar.advance(self._task, count)
+
+    def reach(self, count: int) -> None:
+        """All in all so many steps are done."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=count)
 
     @contextmanager
     def aside(self) -> Iterator[None]:

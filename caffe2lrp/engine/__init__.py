@@ -11,39 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from caffe2lrp.errors import ModelError, OptionError
+from caffe2lrp.engine.inputs import as_inputs, shapes_of
+from caffe2lrp.errors import OptionError
 from caffe2lrp.ir import Network
 
-__all__ = ["as_input", "forward"]
-
-
-def as_input(network: Network, x: Any) -> np.ndarray:
-    """Check an input (N, C, H, W) and bring it to float32 or float64; float64 stays what it is.
-
-    Raises
-    ------
-    OptionError
-        If the array is not numeric or has another number of axes or channels than the network's input.
-    ModelError
-        If the network has several inputs.
-    """
-    if len(network.inputs) > 1:
-        raise ModelError(f"{network.name} has the inputs {', '.join(network.inputs)}; only one can be given")
-    array = np.asarray(x)
-    if array.dtype.kind not in "fiub":
-        raise OptionError(f"the input must be an array of numbers, not of {array.dtype}")
-    dtype = np.float64 if array.dtype == np.float64 else np.float32
-    array = np.ascontiguousarray(array, dtype)
-    wanted = network.input_shape
-    if array.ndim != len(wanted):
-        raise OptionError(
-            f"the input must have {len(wanted)} axes like {network.input} {wanted}, but its shape is {array.shape}"
-        )
-    if array.shape[0] == 0:
-        raise OptionError("the input is an empty batch")
-    if array.ndim > 1 and array.shape[1] != wanted[1]:
-        raise OptionError(f"{network.name} takes {wanted[1]} channels, but the input has the shape {array.shape}")
-    return array
+__all__ = ["as_inputs", "forward"]
 
 
 def forward(network: Network, x: Any, keep: str | Sequence[str] | None = None) -> dict[str, np.ndarray]:
@@ -54,7 +26,8 @@ def forward(network: Network, x: Any, keep: str | Sequence[str] | None = None) -
     network
         The network; it is fitted to the batch size and image size of `x`.
     x
-        Input, (N, C, H, W), preprocessed. float64 runs everything in float64, anything else in float32.
+        Input, (N, C, H, W), preprocessed, or a dict of one array for each input blob. float64 (of the first input)
+        runs everything in float64, anything else in float32.
     keep
         None returns the output blobs, ``"all"`` every blob by its Caffe name (its last value where layers
         run in place), a list the blobs of these names.
@@ -62,7 +35,7 @@ def forward(network: Network, x: Any, keep: str | Sequence[str] | None = None) -
     Returns
     -------
     dict
-        Arrays by blob name.
+        Arrays by blob name; a network may have several outputs.
 
     Raises
     ------
@@ -73,10 +46,10 @@ def forward(network: Network, x: Any, keep: str | Sequence[str] | None = None) -
     """
     from caffe2lrp.engine.plan import forward_plan
 
-    array = as_input(network, x)
+    inputs = as_inputs(network, x)
     names = _wanted(network, keep)
-    plan = forward_plan(network, array.shape, array.dtype, frozenset(names))
-    return plan.run(array, names)
+    plan = forward_plan(network, shapes_of(inputs), inputs[network.input].dtype, frozenset(names))
+    return plan.run(inputs, names)
 
 
 def _wanted(network: Network, keep: str | Sequence[str] | None) -> list[str]:

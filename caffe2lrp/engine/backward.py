@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from caffe2lrp.engine.plan import ForwardPlan
+from caffe2lrp.engine.plan import Derived, ForwardPlan
 from caffe2lrp.engine.registry import GRADIENT, RELEVANCE
 from caffe2lrp.engine.signs import nonnegative_blobs
 from caffe2lrp.errors import ModelError
+from caffe2lrp.explanation import LRNRule
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import eltwise, launch
 from caffe2lrp.kernels.relevance import SIGN, ratio
 from caffe2lrp.layers.base import Shape
 from caffe2lrp.rules import Rule
 
-LRNRule = Literal["taylor", "identity", "toolbox"]
 ReLURule = Literal["pass", "positive", "guided"]
 
 # Sums of inputs that share out relevance without a rule of their own (eltwise sums, affine layers).
@@ -32,7 +33,7 @@ class Settings:
     Attributes
     ----------
     rules
-        Pairs of layer name and rule, for all linear layers.
+        Pairs of layer name and rule, for all linear layers and those that pass relevance unchanged.
     start
         Blob at which relevance starts.
     lrn
@@ -62,11 +63,19 @@ class Ledger:
 
     def __init__(self, layer: Layer, rule: Rule) -> None:
         self.layer, self.rule = layer, rule
-        self.terms: list[tuple[np.ndarray, np.ndarray, np.ndarray | None, float, float]] = []
+        self.terms: list[Term] = []
 
-    def add(self, z: np.ndarray, s: np.ndarray, bias: np.ndarray | None, factor: float, epsilon: float) -> None:
-        """One denominator: z and s = factor R / z of one shape, and the bias in z broadcast to it."""
-        self.terms.append((z, s, bias, factor, epsilon))
+
+@dataclass(frozen=True)
+class Term:
+    """One denominator: r, z and s = factor r / z of one shape, and the bias in z broadcast to it."""
+
+    r: np.ndarray
+    z: np.ndarray
+    s: np.ndarray
+    bias: np.ndarray | None
+    factor: float
+    epsilon: float
 
 
 class RelevancePlan:
@@ -80,6 +89,11 @@ class RelevancePlan:
         Rules and start.
     bounds
         Lowest and highest possible input (C, H, W), for rules that need them.
+
+    Attributes
+    ----------
+    input_relevances
+        Relevance of each input blob after a run.
     """
 
     def __init__(
@@ -97,7 +111,9 @@ class RelevancePlan:
         self.sent: dict[str, list[tuple[str, np.ndarray]]] = {}  # blobs and buffers that each layer fills
         self.added: dict[str, list[np.ndarray]] = {}  # what a blob's other readers add to the first one's buffer
         self._late: list[tuple[np.ndarray, np.ndarray]] = []
+        self._derived: list[Derived] = []
         self.nonnegative = nonnegative_blobs(self.network)
+        self.dependent = self._dependent_blobs()
         self.path = self._layers_below(settings.start)
         self._readers = dict.fromkeys(self.network.shapes, 0)
         for layer in self.path:
@@ -105,20 +121,31 @@ class RelevancePlan:
                 self._readers[blob] += 1
         for layer in reversed(self.path):
             self._append(layer)
-        if self.network.input not in self.relevance:
+        if not any(blob in self.relevance for blob in self.network.inputs):
             raise ModelError(f"blob '{settings.start}' does not depend on the input of {self.network.name}")
+        self._derivation = launch.Program(self.dtype)
+        for derived in self._derived:
+            self._derivation.extend(derived.program)
+        self.input_relevances = {  # where nothing arrives it is 0
+            blob: self.relevance[blob] if blob in self.relevance else np.zeros(shape, self.dtype)
+            for blob, shape in self.network.inputs.items()
+        }
+
+    def _dependent_blobs(self) -> set[str]:
+        """The inputs and all blobs whose values come from them; others are constant or only chosen by them."""
+        dependent = set(self.network.inputs)
+        for layer in self.network.layers:
+            if any(blob in dependent for blob in layer.params.carriers(layer.inputs)):
+                dependent.update(layer.outputs)
+        return dependent
 
     def _layers_below(self, start: str) -> list[Layer]:
-        """Layers between the input and the start that depend on the input and lead to the start."""
-        depends = {self.network.input}
-        for layer in self.network.layers:
-            if any(blob in depends for blob in layer.params.carriers(layer.inputs)):
-                depends.update(layer.outputs)
+        """Layers between the inputs and the start that depend on an input and lead to the start."""
         needed = {start}
         path = []
         for layer in reversed(self.network.layers):
             carriers = layer.params.carriers(layer.inputs)
-            if any(blob in needed for blob in layer.outputs) and any(blob in depends for blob in carriers):
+            if any(blob in needed for blob in layer.outputs) and any(blob in self.dependent for blob in carriers):
                 needed.update(carriers)
                 path.append(layer)
         return path[::-1]
@@ -134,14 +161,37 @@ class RelevancePlan:
                 self.relevance[blob] = np.zeros(self.network.shapes[blob], self.dtype)
         self.sent[layer.name] = []
         self._layer = layer.name
-        table[layer.type](self, layer)
+        rule = self.rules.get(layer.name)
+        if rule is not None and rule.passes:
+            self._pass_through(layer)
+        else:
+            table[layer.type](self, layer)
         for source, target in self._late:
             self.program.add(eltwise.add_scaled, source.reshape(-1), 1.0, target.reshape(-1), label=layer.name)
         self._late.clear()
 
+    def _pass_through(self, layer: Layer) -> None:
+        """The rule `pass`."""
+        sizes = [math.prod(self.network.shapes[blob]) for blob in (*layer.inputs, *layer.outputs)]
+        if len(sizes) != 2 or sizes[0] != sizes[1]:
+            raise ModelError(
+                f"{layer}: relevance can pass unchanged only through a layer with one input and one output of the same "
+                "size; give it another rule"
+            )
+        self.pass_on(layer.inputs[0], self.relevance[layer.outputs[0]])
+
     def new(self, shape: Shape) -> np.ndarray:
         """A new buffer."""
         return np.empty(shape, self.dtype)
+
+    def derive(self, key: Hashable, make: Callable[[launch.Program], Any]) -> Any:
+        """What `make` returns and its program computes from the forward values alone; shared by plans under the key."""
+        derived = self.forward.derived.get(key)
+        if derived is None:
+            program = launch.Program(self.dtype)
+            derived = self.forward.derived[key] = Derived(program, make(program))
+        self._derived.append(derived)
+        return derived.result
 
     def into(self, blob: str) -> np.ndarray:
         """Buffer that a layer fills with the relevance of one of its inputs; several readers add up."""
@@ -190,13 +240,21 @@ class RelevancePlan:
 
     def run(self, start: np.ndarray) -> None:
         """Send relevance back from the start blob; the forward values must be there."""
+        self._derive()
         np.copyto(self.relevance[self.settings.start], start)
         self.program.run()
 
-    @property
-    def input_relevance(self) -> np.ndarray:
-        """Relevance of the network's input after a run, (N, C, H, W)."""
-        return self.relevance[self.network.input]
+    def _derive(self) -> None:
+        """Compute what no plan has computed from the latest forward run yet."""
+        run = self.forward.runs
+        stale = [derived for derived in self._derived if derived.run != run]
+        if len(stale) == len(self._derived):
+            self._derivation.run()  # one launch for all
+        else:
+            for derived in stale:
+                derived.program.run()
+        for derived in stale:
+            derived.run = run
 
 
 def constant(value: Any, shape: Shape, dtype: Any) -> np.ndarray:

@@ -31,10 +31,17 @@ def fold_affine_layers(network: Network) -> Network:
             layers[source] = _merge(layers[source], layer)
             position[layer.outputs[0]] = source
             continue
-        if isinstance(layer.params, (Convolution, InnerProduct)):
+        if _writes_channels(layer, network.shapes):
             position[layer.outputs[0]] = len(layers)
         layers.append(layer)
     return network.with_layers(layers)
+
+
+def _writes_channels(layer: Layer, shapes: Mapping[str, Shape]) -> bool:
+    """Whether a layer is linear, and its outputs are the channels that affine layers count."""
+    if isinstance(layer.params, InnerProduct):
+        return len(shapes[layer.outputs[0]]) == 2
+    return isinstance(layer.params, Convolution)
 
 
 def _mergeable(layer: Layer, shapes: Mapping[str, Shape]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from caffe2lrp.engine.backward import Ledger, RelevancePlan
 from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer
+from caffe2lrp.kernels import relevance as sharing
 from caffe2lrp.kernels import spread_bias as kernels
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.rules import POSITIVE, Denominator, Part, Rule
@@ -47,6 +49,12 @@ class LinearCall:
             return None
         return part_of(self.bias, denominator.bias)
 
+    @property
+    def derivation(self) -> Hashable:
+        """What the denominators depend on besides the forward values."""
+        rule = self.rule
+        return (self.layer.name, rule.sources, tuple((d.parts, d.bias) for d in rule.denominators), rule.quirks)
+
 
 def linear_call(plan: RelevancePlan, layer: Layer) -> LinearCall:
     """Rule and arrays of a linear layer; sources that are always zero are left out of the rule."""
@@ -68,12 +76,28 @@ def _without(rule: Rule, source: str) -> Rule:
     return replace(rule, sources=tuple(rule.sources[i] for i in keep), denominators=denominators)
 
 
-def pixel_bounds(plan: RelevancePlan, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest input (C, H, W) for the z^B rule, which only the layer at the input can use."""
+def arriving(plan: RelevancePlan, call: LinearCall, denominator: Denominator) -> np.ndarray:
+    """The relevance that a term shares out: all, or that of outputs of one sign."""
+    if not denominator.sign:
+        return call.r
+    chosen, y = plan.new(call.r.shape), plan.forward.values[call.layer.outputs[0]]
+    arrays = (call.r.reshape(-1), y.reshape(-1), denominator.sign, chosen.reshape(-1))
+    plan.program.add(sharing.of_sign, *arrays, label=call.layer.name)
+    return chosen
+
+
+def pixel_bounds(plan: RelevancePlan, call: LinearCall) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest input (C, H, W) for the z^B rule: the rule's own, or those of pixels by the preprocessing."""
+    if call.rule.bounds is not None:
+        low, high = (np.full(call.x.shape[1:], bound, plan.dtype) for bound in call.rule.bounds)
+        return low, high
     if plan.bounds is None:
-        raise ModelError(f"{layer}: the z^B rule needs the bounds of the input, but the preprocessing is not known")
-    if plan.forward.values[layer.inputs[0]].shape != plan.forward.values[plan.network.input].shape:
-        raise ModelError(f"{layer}: the z^B rule is for the first layer, whose input are pixels")
+        raise ModelError(
+            f"{call.layer}: the z^B rule needs the bounds of the input, but the preprocessing is not known; "
+            "give low=... and high=..."
+        )
+    if call.x.shape != plan.forward.values[plan.network.input].shape:
+        raise ModelError(f"{call.layer}: the z^B rule is for the first layer, whose input are pixels")
     return plan.bounds
 
 

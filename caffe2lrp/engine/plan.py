@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -19,12 +20,12 @@ from caffe2lrp.layers.inner_product import InnerProduct
 
 
 class ForwardPlan:
-    """The forward program of a network for one input shape and precision.
+    """The forward program of a network for given input shapes and one precision.
 
     Parameters
     ----------
     network
-        Already fitted to the input shape.
+        Already fitted to the input shapes.
     dtype
         Precision.
     keep
@@ -35,10 +36,13 @@ class ForwardPlan:
         self.network = network
         self.dtype = dtype
         self.program = launch.Program(dtype)
-        self.values: dict[str, np.ndarray] = {network.input: self.new(network.input_shape)}
+        self.values: dict[str, np.ndarray] = {blob: self.new(shape) for blob, shape in network.inputs.items()}
+        self.internals: dict[str, Any] = {}  # what layers keep besides their blobs, for the way back
         self.lock = threading.Lock()
-        self.holder: object = None  # whose input the values belong to
+        self.holder: object = None  # whose inputs the values belong to
         self._watched: list[tuple[np.ndarray, Callable[[int], str]]] = []
+        self.runs = 0
+        self.derived: WeakValueDictionary[Any, Derived] = WeakValueDictionary()  # shared by relevance plans
         self._fused = {} if keep is None else _fusable(network, keep)
         import caffe2lrp.engine.layers  # noqa: F401  (fills the table of functions)
 
@@ -81,37 +85,50 @@ class ForwardPlan:
         self._watched.append((flag, problem))
         return flag
 
-    def watch_indices(self, layer: Layer, index: np.ndarray, size: int) -> np.ndarray:
-        """A flag for values that have to be whole numbers from 0 to size - 1."""
+    def watch_indices(self, layer: Layer) -> np.ndarray:
+        """A flag for the input of a layer that holds indices."""
+        inputs = self.inputs(layer)
+        ((position, count),) = layer.params.indices([x.shape for x in inputs]).items()
+        values, blob = inputs[position].reshape(-1), layer.inputs[position]
         return self.watch(
-            lambda n: (
-                f"{layer}: value {n} of '{layer.inputs[-1]}' is {index.reshape(-1)[n]:g}, but has to be a whole "
-                f"number from 0 to {size - 1}"
-            )
+            lambda n: f"{layer}: value {n} of '{blob}' is {values[n]:g} and no whole number from 0 to {count - 1}"
         )
 
-    def run(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Run on an input and return copies of blobs."""
+    def run(self, inputs: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Run on arrays by input blob and return copies of blobs."""
         with self.lock:
             self.holder = None
-            self.compute(x)
+            self.compute(inputs)
             return {name: self.values[name].copy() for name in names}
 
-    def compute(self, x: np.ndarray) -> None:
-        """Run on an input; the caller holds the lock as long as it uses the values.
+    def compute(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """Run on arrays by input blob; the caller holds the lock as long as it uses the values.
 
         Raises
         ------
         ModelError
             If the network cannot run on these values, for example on an index that lies outside.
         """
-        np.copyto(self.values[self.network.input], x)
+        for blob, array in inputs.items():
+            np.copyto(self.values[blob], array)
         for flag, _ in self._watched:
             flag[0] = 0
         self.program.run()
+        self.runs += 1
         for flag, problem in self._watched:
             if flag[0]:
                 raise ModelError(problem(int(flag[0]) - 1))
+
+
+class Derived:
+    """What rules compute from the values of a forward plan before any relevance arrives, such as denominators.
+
+    It is the same for all targets, and for all rules that differ in no more than how they weigh their terms.
+    """
+
+    def __init__(self, program: launch.Program, result: Any) -> None:
+        self.program, self.result = program, result
+        self.run = 0  # number of the forward run that it was computed from
 
 
 def _fusable(network: Network, keep: frozenset[str]) -> dict[str, Layer]:
@@ -126,13 +143,16 @@ def _fusable(network: Network, keep: frozenset[str]) -> dict[str, Layer]:
     return found
 
 
-def forward_plan(network: Network, shape: Shape, dtype: np.dtype[Any], keep: frozenset[str] | None) -> ForwardPlan:
-    """The forward plan of a network for an input shape; plans are kept with the network."""
+def forward_plan(
+    network: Network, shapes: Mapping[str, Shape], dtype: np.dtype[Any], keep: frozenset[str] | None
+) -> ForwardPlan:
+    """The forward plan of a network for shapes of all its inputs; plans are kept with the network."""
 
     def make() -> ForwardPlan:
-        return ForwardPlan(network.with_input_shape(shape), dtype, keep)
+        return ForwardPlan(network.with_input_shapes(shapes), dtype, keep)
 
-    plan: ForwardPlan = cached(network, ("forward", tuple(shape), dtype.name, keep), make)
+    key = tuple(shapes[blob] for blob in network.inputs)
+    plan: ForwardPlan = cached(network, ("forward", key, dtype.name, keep), make)
     return plan
 
 

@@ -1,19 +1,30 @@
-"""One input, run once and explained as often as wanted: targets and rules share the forward pass."""
+"""Inputs, run once and explained as often as wanted: targets and rules share the forward pass."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from caffe2lrp.composites import Composite
-from caffe2lrp.engine.backward import LRNRule, RelevancePlan, Settings
+from caffe2lrp.engine.backward import RelevancePlan, Settings
 from caffe2lrp.engine.folding import fold_affine_layers
+from caffe2lrp.engine.inputs import as_inputs, shapes_of
 from caffe2lrp.engine.plan import ForwardPlan, cached, forward_plan
 from caffe2lrp.errors import OptionError
-from caffe2lrp.explanation import Explanation, Target, target_lists
+from caffe2lrp.explanation import (
+    Explanation,
+    LRNRule,
+    Start,
+    Target,
+    check_options,
+    choose_composite,
+    start_blob,
+    target_lists,
+)
 from caffe2lrp.ir import Network
 
 if TYPE_CHECKING:
@@ -23,26 +34,34 @@ Bounds = tuple[np.ndarray, np.ndarray]
 
 
 class Session:
-    """An input (N, C, H, W) that is to be explained, once or more often.
+    """Inputs of a network that are to be explained, once or more often.
 
-    The forward pass runs when it is first needed, and again only if another session has used the plan's
-    buffers in between.
+    The forward pass runs when it is first needed, and again only if another session has used the plan's buffers in
+    between. So do the parts of relevance passes that depend on the input alone, such as the denominators of a rule.
 
     Parameters
     ----------
     network
         The network.
     x
-        Input, (N, C, H, W), float32 or float64.
+        Input, (N, C, H, W), preprocessed, or a dict of one array for each input blob. float64 (of the first input)
+        runs everything in float64, anything else in float32.
     fold
         Merge affine layers into the linear layers before them (`caffe2lrp.engine.folding`).
+
+    Examples
+    --------
+    >>> session = caffe2lrp.Session(net, x)  # doctest: +SKIP
+    >>> maps = [session.explain(284, rule="alphabeta", beta=b) for b in (0.0, 1.0, 2.0)]  # doctest: +SKIP
     """
 
-    def __init__(self, network: Network, x: np.ndarray, *, fold: bool = True) -> None:
+    def __init__(self, network: Network, x: Any, *, fold: bool = True) -> None:
+        self.given = network
         self.network: Network = cached(network, ("folded",), lambda: fold_affine_layers(network)) if fold else network
         self.preprocessing = network.preprocessing  # it may have changed since the network was merged
-        self.x = x.copy()
-        self._plan: ForwardPlan = forward_plan(self.network, x.shape, x.dtype, None)
+        self.inputs = {blob: array.copy() for blob, array in as_inputs(network, x).items()}
+        self.x = self.inputs[network.input]
+        self._plan: ForwardPlan = forward_plan(self.network, shapes_of(self.inputs), self.x.dtype, None)
 
     @contextmanager
     def values(self) -> Iterator[dict[str, np.ndarray]]:
@@ -50,23 +69,46 @@ class Session:
         with self._plan.lock:
             if self._plan.holder is not self:
                 self._plan.holder = None
-                self._plan.compute(self.x)
+                self._plan.compute(self.inputs)
                 self._plan.holder = self
             yield self._plan.values
 
     def explain(
         self,
-        composite: Composite,
-        target: Target,
+        target: Target = None,
         *,
-        blob: str,
+        rule: str | None = None,
+        composite: str | Composite | None = None,
         lrn: LRNRule = "taylor",
-        start: Literal["score", "one"] = "score",
+        layer: str | None = None,
+        start: Start | None = None,
         account: bool = False,
+        **parameters: float,
     ) -> Explanation:
-        """Explain a target; see `caffe2lrp.explain`."""
+        """Explain a target; parameters, result and errors are those of `caffe2lrp.explain`."""
+        chosen = choose_composite(rule, composite, parameters)
+        check_options(lrn, start)
+        blob = start_blob(self.given, layer)
         if blob not in self.network.shapes:
             raise OptionError(f"blob '{blob}' is not there to start at: its layer is merged with the one behind it")
+        begin = start or ("one" if chosen.derivative else "score")
+        if chosen.sampling is not None:
+            from caffe2lrp.engine.sampling import explain_samples
+
+            explanation = explain_samples(self, chosen, target, lrn=lrn, blob=blob, start=begin)
+        else:
+            explanation = self._explain(chosen, target, lrn, blob, begin, account)
+        relevances = explanation.relevances
+        if chosen.times_input:
+            relevances = {name: array * self.inputs[name] for name, array in relevances.items()}
+        if chosen.norm:
+            relevances = {name: _pixel_norms(array) for name, array in relevances.items()}
+        return replace(explanation, relevance=relevances[self.network.input], relevances=relevances)
+
+    def _explain(
+        self, composite: Composite, target: Target, lrn: LRNRule, blob: str, start: Start, account: bool
+    ) -> Explanation:
+        """One relevance pass."""
         rules = tuple(composite.assign(self.network).items())
         settings = Settings(rules, blob, lrn, composite.relu, composite.derivative)
         preprocessing = self.preprocessing
@@ -82,8 +124,10 @@ class Session:
             for n, classes in enumerate(targets):
                 begin[n, classes] = outputs[n, classes] if start == "score" else 1
             backward.run(begin.reshape(values[blob].shape))
+            relevances = {name: array.copy() for name, array in backward.input_relevances.items()}
             return Explanation(
-                relevance=backward.input_relevance.copy(),
+                relevance=relevances[self.network.input],
+                relevances=relevances,
                 score=begin.sum(axis=1),
                 target=targets,
                 outputs=outputs,
@@ -107,3 +151,11 @@ def _account(backward: RelevancePlan) -> Account:
     from caffe2lrp.conservation import account_of
 
     return account_of(backward)
+
+
+def _pixel_norms(relevance: np.ndarray) -> np.ndarray:
+    """Euclidean norm over the channels of each pixel, shared out equally, so that the channels add up to it."""
+    if relevance.ndim < 2:
+        return np.abs(relevance)
+    norm = np.sqrt(np.square(relevance).sum(axis=1, keepdims=True))
+    return np.ascontiguousarray(np.broadcast_to(norm / relevance.shape[1], relevance.shape))

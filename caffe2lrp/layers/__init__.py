@@ -15,10 +15,12 @@ from caffe2lrp.layers import (  # noqa: F401  (importing registers the types)
     mvn,
     pad,
     pooling,
+    recurrent,
     reduction,
     reshape,
     selection,
     softmax,
+    source,
     tile,
 )
 from caffe2lrp.layers.base import REGISTRY, LayerParams, Shape, ShapeError, register

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from caffe2lrp.layers.base import LayerParams, Shape, ShapeError, register
 
 
@@ -104,7 +106,8 @@ class Exp(Activation):
     def factors(self) -> tuple[float, float]:
         """(inner, outer) of the same function as outer * exp(inner * x)."""
         log_base = 1.0 if self.base == -1 else math.log(self.base)
-        return log_base * self.scale, math.exp(log_base * self.shift)
+        with np.errstate(over="ignore"):
+            return log_base * self.scale, float(np.exp(log_base * self.shift))
 
 
 @register

@@ -43,6 +43,10 @@ class LayerParams(ABC):
         chosen = {position % len(inputs) for position in self.selectors}
         return [name for position, name in enumerate(inputs) if position not in chosen]
 
+    def indices(self, inputs: list[Shape]) -> dict[int, int]:
+        """Positions of inputs that hold indices, and how many different ones these may be (0, 1, ...)."""
+        return {}
+
     @abstractmethod
     def output_shapes(self, inputs: list[Shape]) -> list[Shape]:
         """Shapes of the outputs, by Caffe's rule."""

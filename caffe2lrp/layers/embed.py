@@ -22,6 +22,9 @@ class Embed(LayerParams):
     input_dim: int
     bias: bool = True
 
+    def indices(self, inputs: list[Shape]) -> dict[int, int]:
+        return {0: self.input_dim}
+
     def output_shapes(self, inputs: list[Shape]) -> list[Shape]:
         return [(*inputs[0], self.num_output)]
 

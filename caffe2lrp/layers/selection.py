@@ -16,6 +16,9 @@ class BatchReindex(LayerParams):
     input_count = (2, 2)
     selectors = (1,)
 
+    def indices(self, inputs: list[Shape]) -> dict[int, int]:
+        return {1: inputs[0][0]}
+
     def output_shapes(self, inputs: list[Shape]) -> list[Shape]:
         images, indices = inputs
         canonical_axis(0, images)

@@ -3,6 +3,7 @@
 from caffe2lrp.pictures.colormaps import COLORMAPS, DEFAULT_COLORMAP, Colormap, colormap
 from caffe2lrp.pictures.drawing import heatmap, overlay, save_png
 from caffe2lrp.pictures.maps import normalise, to_map
+from caffe2lrp.pictures.montage import Strip, montage
 from caffe2lrp.pictures.sheet import Row, sheet
 
 __all__ = [
@@ -10,8 +11,10 @@ __all__ = [
     "DEFAULT_COLORMAP",
     "Colormap",
     "Row",
+    "Strip",
     "colormap",
     "heatmap",
+    "montage",
     "normalise",
     "overlay",
     "save_png",

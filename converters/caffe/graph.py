@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from caffe2lrp.converters.caffe.constants import dummy_layer, is_constant
 from caffe2lrp.converters.caffe.message import Message, new
 from caffe2lrp.errors import ModelError
 from caffe2lrp.layers import REGISTRY
@@ -168,6 +169,7 @@ def for_inference(graph: Graph) -> Graph:
     """
     notes = list(graph.notes)
     kept = _without_silenced([node for node in graph.nodes if _convert_loss(node, graph.nodes, notes)], graph, notes)
+    kept = _with_constants(kept)
     live = _reached(kept, _primary(kept))
     needed = _ancestors(kept, live)
     for node in kept:
@@ -225,6 +227,33 @@ def _without_silenced(kept: list[Node], graph: Graph, notes: list[str]) -> list[
     return rest
 
 
+def _with_constants(nodes: list[Node]) -> list[Node]:
+    """The nodes, with constant DummyData as layers of their own, one for each top, beside other sources of data.
+
+    Where a net has no other source, they stand for the data.
+    """
+    dummies = [node for node in nodes if node.is_source and node.type == "DummyData"]
+    constant = {value for node in dummies for i, value in enumerate(node.outputs) if is_constant(node.message, i)}
+    if not _primary(nodes) - constant:
+        return nodes
+    found = []
+    for node in nodes:
+        if node in dummies and not constant.isdisjoint(node.outputs):
+            found += [_dummy(node, index, value in constant) for index, value in enumerate(node.outputs)]
+        else:
+            found.append(node)
+    return found
+
+
+def _dummy(node: Node, index: int, constant: bool) -> Node:
+    """One top of a DummyData node as a node of its own."""
+    value = node.outputs[index]
+    name = node.name if len(node.outputs) == 1 else f"{node.name}_{value.blob}"
+    message = dummy_layer(node.message, index)
+    value.writer = Node(name, node.type, [], [value], message, node.place, is_source=not constant)
+    return value.writer
+
+
 def _readers(nodes: Iterable[Node]) -> dict[Value, list[Node]]:
     readers: dict[Value, list[Node]] = {}
     for node in nodes:
@@ -253,7 +282,7 @@ def _reached(nodes: list[Node], primary: set[Value]) -> set[Node]:
     values, reached = set(primary), set()
     for node in nodes:
         # A layer that lacks an input is kept, too, so that it is complained about and not lost.
-        lacks = any(value.writer is None for value in node.inputs) or not (node.inputs or node.is_source)
+        lacks = any(value.writer is None for value in node.inputs) or _lacks_bottoms(node)
         if lacks or any(value in values for value in node.inputs):
             reached.add(node)
             values.update(node.outputs)
@@ -269,8 +298,14 @@ def _ancestors(nodes: list[Node], wanted: set[Node]) -> set[Node]:
     return needed & set(nodes)
 
 
+def _lacks_bottoms(node: Node) -> bool:
+    """Whether a layer reads nothing and is not made for that."""
+    needs = node.type not in REGISTRY or REGISTRY[node.type].input_count[0] > 0
+    return needs and not (node.inputs or node.is_source)
+
+
 def _check_written(node: Node) -> None:
-    if not node.inputs and node.type in REGISTRY:
+    if _lacks_bottoms(node) and node.type in REGISTRY:
         raise ModelError(f"{node}: has no bottom, so there is nothing for it to compute with")
     for value in node.inputs:
         if value.writer is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from caffe2lrp.converters.caffe.constants import dummy_shape
 from caffe2lrp.converters.caffe.graph import Graph, Node, Value
 from caffe2lrp.converters.caffe.message import Message
 from caffe2lrp.converters.caffe.weights import Weights
@@ -115,14 +116,14 @@ def _declared(node: Node, index: int) -> Shape | None:
     if message.has("memory_data_param"):
         param = message.get("memory_data_param")
         return tuple(param.get(name) for name in ("batch_size", "channels", "height", "width"))
-    param = message.get("input_param") if node.type == "Input" else message.get("dummy_data_param")
-    shapes = param.all("shape")
-    if shapes:
-        return tuple(shapes[index if index < len(shapes) else 0].all("dim"))
-    legacy = [param.all(name) for name in ("num", "channels", "height", "width")] if node.type == "DummyData" else []
-    if legacy and all(legacy):
-        return tuple(values[index if index < len(values) else 0] for values in legacy)
-    return None
+    if node.type != "Input":
+        return dummy_shape(message, index)
+    shapes = message.get("input_param").all("shape")
+    if len(shapes) not in (0, 1, len(node.outputs)):
+        raise ModelError(
+            f"{node}: has {len(node.outputs)} tops but {len(shapes)} shapes; give one for each, or one for all"
+        )
+    return tuple(shapes[index if len(shapes) > 1 else 0].all("dim")) if shapes else None
 
 
 def _from_data_layer(layer: Message, channels: int | None) -> Shape | None:

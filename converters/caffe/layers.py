@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
+from caffe2lrp.converters.caffe.constants import dummy_shape
 from caffe2lrp.converters.caffe.message import Message, new
 from caffe2lrp.converters.caffe.schema import SCHEMAS
 from caffe2lrp.layers import REGISTRY, LayerParams
@@ -23,8 +24,11 @@ from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.layers.join import Concat, Slice
 from caffe2lrp.layers.lrn import LRN
 from caffe2lrp.layers.pooling import Pooling
+from caffe2lrp.layers.recurrent import LSTM, RNN, Recurrent
 from caffe2lrp.layers.reduction import Reduction
 from caffe2lrp.layers.reshape import Reshape
+from caffe2lrp.layers.selection import Filter
+from caffe2lrp.layers.source import DummyData, Parameter
 from caffe2lrp.layers.tile import Tile
 
 Note = Callable[[str], None]
@@ -119,7 +123,8 @@ def read_params(layer: Message, kind: str, note: Note) -> LayerParams:
         try:
             return _READERS[kind](layer, note)
         except ParameterError as error:
-            raise ParameterError(f"{_WRITERS[kind][0]}: {error}") from None
+            name = _WRITERS[kind][0] if kind in _WRITERS else _PLAIN[kind][0]
+            raise ParameterError(f"{name}: {error}") from None
     param, attributes = _PLAIN[kind]
     values = layer.get(param) if param else None
     return REGISTRY[kind](**{name: values.get(source) for name, source in attributes.items()} if values else {})
@@ -302,6 +307,59 @@ def _write_inner_product(params: InnerProduct) -> Message:
     return new("InnerProductParameter", num_output=params.num_output, bias_term=params.bias, axis=params.axis)
 
 
+@reads("LSTM")
+def _read_lstm(layer: Message, note: Note) -> LayerParams:
+    return LSTM(*_recurrent(layer))
+
+
+@reads("RNN")
+def _read_rnn(layer: Message, note: Note) -> LayerParams:
+    return RNN(*_recurrent(layer))
+
+
+def _recurrent(layer: Message) -> tuple[int, bool]:
+    param = layer.get("recurrent_param")
+    if param.get("num_output") <= 0:
+        raise ParameterError("num_output is missing or 0")
+    return param.get("num_output"), param.get("expose_hidden")
+
+
+@writes("LSTM", "recurrent_param")
+@writes("RNN", "recurrent_param")
+def _write_recurrent(params: Recurrent) -> Message:
+    return new("RecurrentParameter", num_output=params.num_output, expose_hidden=params.expose_hidden)
+
+
+@reads("Parameter")
+def _read_parameter(layer: Message, note: Note) -> LayerParams:
+    return Parameter(_constant_shape(tuple(layer.get("parameter_param").get("shape").all("dim"))))
+
+
+@writes("Parameter", "parameter_param")
+def _write_parameter(params: Parameter) -> Message:
+    return new("ParameterParameter", shape=new("BlobShape", dim=params.shape))
+
+
+@reads("DummyData")
+def _read_dummy_data(layer: Message, note: Note) -> LayerParams:
+    (filler,) = layer.get("dummy_data_param").all("data_filler")  # the graph gives each top a layer of its own
+    return DummyData(_constant_shape(dummy_shape(layer, 0)), filler.get("value"))
+
+
+@writes("DummyData", "dummy_data_param")
+def _write_dummy_data(params: DummyData) -> Message:
+    filler = new("FillerParameter", value=params.value) if params.value else None
+    return new("DummyDataParameter", shape=new("BlobShape", dim=params.shape), data_filler=filler)
+
+
+def _constant_shape(shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    if shape is None:
+        raise ParameterError("has no shape")
+    if min(shape, default=1) < 1:
+        raise ParameterError(f"has the impossible shape {shape}")
+    return shape
+
+
 @reads("LRN")
 def _read_lrn(layer: Message, note: Note) -> LayerParams:
     param = layer.get("lrn_param")
@@ -408,6 +466,12 @@ def _read_argmax(layer: Message, note: Note) -> LayerParams:
 @writes("ArgMax", "argmax_param")
 def _write_argmax(params: ArgMax) -> Message:
     return new("ArgMaxParameter", out_max_val=params.out_max_val, top_k=params.top_k, axis=params.axis)
+
+
+@reads("Filter")
+def _read_filter(layer: Message, note: Note) -> LayerParams:
+    note("has the output sizes of a selector that chooses all images; when the network runs, another one is an error")
+    return Filter()
 
 
 @reads("Tile")

@@ -178,4 +178,5 @@ def _inline_weights(definition: Definition, stored: Weights | None) -> Weights:
 
 
 def _needs_file(layer: Message) -> bool:
-    return has_weights(layer.get("type")) and len(layer.all("bottom")) == 1
+    kind = layer.get("type")
+    return has_weights(kind) and not (kind in ("Scale", "Bias") and len(layer.all("bottom")) == 2)

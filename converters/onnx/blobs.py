@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -65,11 +66,12 @@ class NetworkBlobs:
         """All blobs, by the IR's names."""
         given = {blob: np.asarray(inputs[blob], np.float32) for blob in self.network.inputs}
         x = given[self.network.input] if len(given) == 1 else given
-        return self.network.forward(x, keep=[blob for blob in self.network.shapes if blob not in given])
+        once = self.network.with_layers(self.network.layers)  # plans stay with a network, and are large
+        return once.forward(x, keep=[blob for blob in once.shapes if blob not in given])
 
 
 def random_inputs(network: Network, seed: int, n: int | None = None) -> dict[str, np.ndarray]:
-    """Seeded inputs: between black and white where preprocessing is known, else normal; float32.
+    """Seeded inputs: between black and white where preprocessing is known, indices for who reads such, else normal.
 
     Parameters
     ----------
@@ -79,27 +81,40 @@ def random_inputs(network: Network, seed: int, n: int | None = None) -> dict[str
         Seed of `numpy.random.default_rng`.
     n
         Number of images; None is the network's own.
+
+    Returns
+    -------
+    dict
+        Arrays by input blob, float32.
     """
     rng = np.random.default_rng(seed)
-    shapes = (network if n is None else network.with_batch(n)).inputs
+    network = network if n is None else network.with_batch(n)
+    shapes = network.inputs
     inputs = {blob: rng.normal(size=shape).astype(np.float32) for blob, shape in shapes.items()}
     if network.preprocessing is not None:
         low, high = network.preprocessing.bounds(network.input_shape)
         inputs[network.input] = rng.uniform(low, high, shapes[network.input]).astype(np.float32)
+    for layer in network.layers:
+        for position, count in layer.params.indices([network.shapes[blob] for blob in layer.inputs]).items():
+            blob = layer.inputs[position]
+            if blob in inputs:
+                inputs[blob] = rng.integers(0, count, shapes[blob]).astype(np.float32)
     return inputs
 
 
 # -- ONNX models -----------------------------------------------------------------------------------
 
-_FLOATS = (1, 10, 11)  # float, float16, double
-_SIZES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
           "tensor(uint8)": np.uint8, "tensor(int64)": np.int64, "tensor(int32)": np.int32}  # fmt: skip
+
+_NODES, _WEIGHTS = 8, 64 << 20  # of a stretch: number of nodes, and bytes of weights that it need not exceed
 
 
 class OnnxBlobs:
-    """An ONNX file in onnxruntime, in a temporary copy in which all tensors are outputs.
+    """An ONNX file in onnxruntime, with all its tensors.
 
-    The copy lives in memory and leaves the weights in the file. Nothing is optimised in it.
+    It is run in stretches of some nodes, each as a model of its own whose outputs are all its tensors, without
+    optimisations. So neither the weights of the whole nor its blobs have to be in memory at once.
 
     Parameters
     ----------
@@ -116,45 +131,129 @@ class OnnxBlobs:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.title = os.fspath(path)
-        self.path = Path(path)
-        structure = read_structure(path)
-        self.half = any(tensor.data_type == 10 for tensor in structure.graph.initializer)
-        self.outputs = [output.name for output in structure.graph.output]
-        known = {tensor.name for tensor in structure.graph.initializer}
-        self.inputs = [item.name for item in structure.graph.input if item.name not in known]
-        self.origins = {name: _node(node) for node in structure.graph.node for name in node.output}
-        self._names = _float_tensors(structure)
-        _expose(structure, self._names)
-        self._session = _session(structure.SerializeToString(), self.path.absolute().parent, self.title)
+        self._folder = Path(path).absolute().parent
+        self._model = read_structure(path)
+        graph = self._model.graph
+        self._weights = {tensor.name: tensor for tensor in graph.initializer}
+        self.half = any(tensor.data_type == tensor.FLOAT16 for tensor in graph.initializer)
+        self.outputs = [output.name for output in graph.output]
+        self.origins = {name: _node(node) for node in graph.node for name in node.output}
+        self._inputs = {
+            item.name: (item.type, list(item.shape)) for item in self._session(self._model, optimise=False).get_inputs()
+        }
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the inputs."""
+        return list(self._inputs)
 
     def random_inputs(self, seed: int) -> dict[str, np.ndarray]:
         """Normal values, or bytes; an open size is 2."""
         rng = np.random.default_rng(seed)
         made = {}
-        for item in self._session.get_inputs():
-            shape = [d if isinstance(d, int) else 2 for d in item.shape]
-            dtype = _SIZES.get(item.type, np.float32)
+        for name, (kind, sizes) in self._inputs.items():
+            shape = [d if isinstance(d, int) else 2 for d in sizes]
+            dtype = _TYPES.get(kind, np.float32)
             pixels = np.issubdtype(dtype, np.integer)
-            made[item.name] = (rng.integers(0, 256, shape) if pixels else rng.normal(size=shape)).astype(dtype)
+            made[name] = (rng.integers(0, 256, shape) if pixels else rng.normal(size=shape)).astype(dtype)
         return made
 
     def check_inputs(self, names: Sequence[str]) -> None:
         """Raise `OptionError` unless these are the model's inputs."""
         _same_inputs(self.title, self.inputs, names)
 
-    def batch(self, name: str) -> int | None:
-        """The fixed batch size of an input; None if it is open."""
-        shape = next(item.shape for item in self._session.get_inputs() if item.name == name)
-        return shape[0] if shape and isinstance(shape[0], int) else None
+    @property
+    def batch(self) -> int | None:
+        """The fixed batch size of the first input; None if it is open."""
+        _, sizes = next(iter(self._inputs.values()))
+        return sizes[0] if sizes and isinstance(sizes[0], int) else None
 
-    def run(self, inputs: Blobs) -> Blobs:
-        """All floating-point tensors by name."""
-        return _run(self._session, self._names, inputs, self.title)
+    def run(self, inputs: Blobs) -> dict[str, np.ndarray]:
+        """All floating-point tensors by name, in the order of execution."""
+        return {name: array for part in self.stretches(inputs) for name, array in part.items()}
 
-    def run_optimised(self, inputs: Blobs) -> Blobs:
-        """The outputs of the file itself, as onnxruntime runs it by default."""
-        session = _session(self.title, None, self.title)
-        return _run(session, self.outputs, inputs, self.title)
+    def stretches(self, inputs: Blobs) -> Iterator[dict[str, np.ndarray]]:
+        """The floating-point tensors of one stretch of nodes after the other."""
+        live = self._typed(inputs)
+        parts = self._cut()
+        for i, nodes in enumerate(parts):
+            written = [name for node in nodes for name in node.output if name]
+            model = self._part(nodes, live, written)
+            needed = {item.name: live[item.name] for item in model.graph.input}
+            values = self._run(self._session(model, optimise=False), written, needed)
+            later = {name for rest in parts[i + 1 :] for node in rest for name in node.input}
+            live = {name: array for name, array in {**live, **values}.items() if name in later}
+            yield {name: array for name, array in values.items() if array.dtype.kind == "f"}
+
+    def run_optimised(self, inputs: Blobs) -> dict[str, np.ndarray]:
+        """The outputs of the model as a whole, optimised as onnxruntime does by default."""
+        return self._run(self._session(self._model, optimise=True), self.outputs, self._typed(inputs))
+
+    # -- parts -------------------------------------------------------------------------------------
+
+    def _cut(self) -> list[list[onnx.NodeProto]]:
+        """The nodes in stretches; one if there are nodes with graphs of their own, which may read any tensor."""
+        nodes = list(self._model.graph.node)
+        if any(attribute.HasField("g") or attribute.graphs for node in nodes for attribute in node.attribute):
+            return [nodes]
+        parts: list[list[onnx.NodeProto]] = []
+        size = 0
+        for node in nodes:
+            own = sum(_size(self._weights[name]) for name in node.input if name in self._weights)
+            if not parts or len(parts[-1]) == _NODES or size + own > _WEIGHTS:
+                parts.append([])
+                size = 0
+            parts[-1].append(node)
+            size += own
+        return parts
+
+    def _part(self, nodes: list[onnx.NodeProto], live: Blobs, outputs: list[str]) -> onnx.ModelProto:
+        """Some nodes as a model: what they read of others is its input, all that they write its output."""
+        from onnx import ModelProto, ValueInfoProto, helper
+
+        part = ModelProto()
+        part.CopyFrom(self._model)
+        for field in ("node", "initializer", "input", "output", "value_info"):
+            part.graph.ClearField(field)
+        read = list(dict.fromkeys(name for node in nodes for name in node.input))
+        part.graph.node.extend(nodes)
+        part.graph.initializer.extend(self._weights[name] for name in read if name in self._weights)
+        if len(nodes) == len(self._model.graph.node):  # graphs of nodes may read more
+            read, weights = list(live), self._model.graph.initializer
+            part.graph.ClearField("initializer")
+            part.graph.initializer.extend(weights)
+        for name in (name for name in read if name in live and name not in self._weights):
+            kind = helper.np_dtype_to_tensor_dtype(live[name].dtype)
+            part.graph.input.append(helper.make_tensor_value_info(name, kind, live[name].shape))
+        part.graph.output.extend(ValueInfoProto(name=name) for name in outputs)  # onnxruntime finds out the types
+        return part
+
+    # -- onnxruntime -------------------------------------------------------------------------------
+
+    def _session(self, model: onnx.ModelProto, *, optimise: bool) -> onnxruntime.InferenceSession:
+        """A session for a structure that refers to weights in the file's folder."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.enable_cpu_mem_arena = False
+        levels = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self._folder))
+        options.add_session_config_entry("session.disable_prepacking", "1")  # it would be another copy of the weights
+        try:
+            return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's exceptions have no base class of their own
+            raise ModelError(f"{self.title}: onnxruntime cannot load it: {_first_line(error)}") from None
+
+    def _run(self, session: onnxruntime.InferenceSession, names: Sequence[str], inputs: Blobs) -> dict[str, np.ndarray]:
+        try:
+            return dict(zip(names, session.run(list(names), dict(inputs)), strict=True))
+        except Exception as error:  # as above
+            raise ModelError(f"{self.title}: onnxruntime cannot run it: {_first_line(error)}") from None
+
+    def _typed(self, inputs: Blobs) -> dict[str, np.ndarray]:
+        return {name: np.ascontiguousarray(inputs[name], _TYPES.get(kind)) for name, (kind, _) in self._inputs.items()}
 
 
 def _node(node: onnx.NodeProto) -> str:
@@ -162,53 +261,11 @@ def _node(node: onnx.NodeProto) -> str:
     return f"node '{node.name}' ({node.op_type}{place})"
 
 
-def _float_tensors(structure: onnx.ModelProto) -> list[str]:
-    """Names of what nodes write, as far as these are floating-point numbers."""
-    from onnx import shape_inference
+def _size(tensor: onnx.TensorProto) -> int:
+    """Bytes of a tensor."""
+    from onnx import helper
 
-    graph = shape_inference.infer_shapes(structure).graph
-    kinds = {info.name: info.type.tensor_type.elem_type for info in (*graph.value_info, *graph.output)}
-    written = [name for node in graph.node for name in node.output if name]
-    return [name for name in written if kinds.get(name, 1) in _FLOATS]
-
-
-def _expose(structure: onnx.ModelProto, names: Sequence[str]) -> None:
-    """Make tensors outputs of the graph; onnxruntime finds out their types."""
-    from onnx import ValueInfoProto
-
-    graph = structure.graph
-    graph.ClearField("value_info")  # shapes of stored models are not always right
-    graph.ClearField("output")
-    graph.output.extend(ValueInfoProto(name=name) for name in names)
-
-
-def _session(model: bytes | str, folder: Path | None, title: str) -> onnxruntime.InferenceSession:
-    """A session for a file, or for a structure that refers to weights in a folder."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    if folder is not None:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
-        options.add_session_config_entry("session.disable_prepacking", "1")  # another copy of the weights
-    options.enable_cpu_mem_arena = False
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions have no base class of their own
-        raise ModelError(f"{title}: onnxruntime cannot load it: {_first_line(error)}") from None
-
-
-def _run(session: Any, names: Sequence[str], inputs: Blobs, title: str) -> dict[str, np.ndarray]:
-    given = {item.name: _as_type(inputs[item.name], item.type) for item in session.get_inputs()}
-    try:
-        return dict(zip(names, session.run(list(names), given), strict=True))
-    except Exception as error:  # as above
-        raise ModelError(f"{title}: onnxruntime cannot run it: {_first_line(error)}") from None
-
-
-def _as_type(array: np.ndarray, kind: str) -> np.ndarray:
-    return np.ascontiguousarray(array, _SIZES.get(kind, array.dtype))
+    return math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
 
 
 def _first_line(error: Exception) -> str:

@@ -27,7 +27,7 @@ SMALL = 1024
 """Arrays of at most so many bytes stay in the structure: shape inference looks at some of them."""
 
 # Field numbers and wire types of onnx.proto.
-_GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
+_IR_VERSION, _GRAPH, _INITIALIZER, _RAW_DATA = 1, 7, 5, 9
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _ALIGNMENT = 4096  # of arrays in a data file, so that they can be mapped
 
@@ -158,6 +158,15 @@ def read_structure(path: str | os.PathLike[str]) -> onnx.ModelProto:
     if not model.graph.node and not model.graph.output:
         raise FileFormatError(f"{name} is not an ONNX model: there is no graph in it")
     return model
+
+
+def is_onnx(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins like an ONNX model: with its version, where a caffemodel has the name of the net."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(1) == bytes([_IR_VERSION << 3 | _VARINT])
+    except OSError as error:
+        raise FileFormatError(f"{os.fspath(path)}: cannot read the file: {error.strerror or error}") from None
 
 
 def _model(data: mmap.mmap, location: str) -> onnx.ModelProto:

@@ -27,11 +27,12 @@ def _without_identities(network: Network) -> Network:
     layers: list[Layer] = []
     for layer in network.layers:
         bottoms = tuple(renamed.get(blob, blob) for blob in layer.inputs)
-        if not _is_identity(network, layer) or {bottoms[0], layer.outputs[0]} <= kept:
-            layers.append(replace(layer, inputs=bottoms))
-            continue
         source, target = bottoms[0], layer.outputs[0]
-        if target in kept or (source not in kept and network.caffe_name(source) == target):
+        readers = sum(renamed.get(blob, blob) == source for other in network.layers for blob in other.inputs)
+        needed = target in kept and (source in kept or readers > 1)  # one value under two names
+        if needed or not _is_identity(network, layer):
+            layers.append(replace(layer, inputs=bottoms))
+        elif target in kept or (source not in kept and network.caffe_name(source) == target):
             # The value gets the name that people know it by: that of the output, or of the last value in place.
             layers = [_with_name(other, source, target) for other in layers]
             renamed = {old: target if new == source else new for old, new in renamed.items()} | {source: target}

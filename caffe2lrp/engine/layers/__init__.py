@@ -13,8 +13,10 @@ from caffe2lrp.engine.layers import (  # noqa: F401
     mvn,
     pad,
     pooling,
+    recurrent,
     reduction,
     selection,
     softmax,
+    source,
     tile,
 )

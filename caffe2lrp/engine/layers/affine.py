@@ -85,17 +85,21 @@ def _weighted_input(plan: RelevancePlan, layer: Layer, x: np.ndarray, factor: np
 
 
 def _product(plan: RelevancePlan, layer: Layer, layout: tuple[int, int, int], inputs: list[np.ndarray]) -> None:
-    """A product of two blobs: both factors get the same share of the product's part, the bias gets its own."""
+    """A product of two blobs: both factors get the same share, a constant one none; the bias gets its own."""
     given = plan.relevance[layer.outputs[0]]
     if "bias" in layer.weights:
         weighted, given = plan.new(layout), plan.new(layout)
         plan.program.add(kernels.scale, inputs[0].reshape(layout), inputs[1].reshape(-1), weighted, label=layer.name)
         plan.share_out(layer, [(None, weighted)], into={0: given})
-    target = plan.into(layer.inputs[0])
-    plan.program.add(eltwise.scaled, given.reshape(-1), 0.5, target.reshape(-1), label=layer.name)
-    half = plan.new(layout)
-    plan.program.add(eltwise.scaled, given.reshape(-1), 0.5, half.reshape(-1), label=layer.name)
-    _sum_onto(plan, layer, layout, half)
+    factors = [blob in plan.dependent for blob in layer.inputs]
+    share = 1 / sum(factors)
+    if factors[0]:
+        target = plan.into(layer.inputs[0])
+        plan.program.add(eltwise.scaled, given.reshape(-1), share, target.reshape(-1), label=layer.name)
+    if factors[1]:
+        part = plan.new(layout)
+        plan.program.add(eltwise.scaled, given.reshape(-1), share, part.reshape(-1), label=layer.name)
+        _sum_onto(plan, layer, layout, part)
 
 
 def _sum_onto(plan: RelevancePlan, layer: Layer, layout: tuple[int, int, int], given: np.ndarray) -> None:

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from caffe2lrp.engine.backward import RelevancePlan, constant
-from caffe2lrp.engine.linear import LinearCall, add_spread_bias, linear_call, part_of, pixel_bounds
+from caffe2lrp.engine.backward import RelevancePlan, Term, constant
+from caffe2lrp.engine.linear import LinearCall, add_spread_bias, arriving, linear_call, part_of, pixel_bounds
 from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, relevance
 from caffe2lrp.ir import Layer
@@ -20,6 +20,7 @@ from caffe2lrp.kernels import eltwise
 from caffe2lrp.kernels import relevance as sharing
 from caffe2lrp.kernels.convolution import Sliding, add_forward, add_transposed
 from caffe2lrp.kernels.gemm import STORE, STORE_RELU, STORE_TIMES
+from caffe2lrp.kernels.launch import Program
 from caffe2lrp.layers.base import Shape, count
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.rules import FULL
@@ -74,7 +75,7 @@ def _without_input(plan: RelevancePlan, call: LinearCall) -> None:
             sharing.ratio_rows, call.r.reshape(rows), norms, denominator.factor, s.reshape(rows), label=call.layer.name
         )
         z = constant(norms[:, None, None], call.r.shape, plan.dtype)
-        call.ledger.add(z, s, None, denominator.factor, 0.0)
+        call.ledger.terms.append(Term(call.r, z, s, None, denominator.factor, 0.0))
     target = plan.into(call.layer.inputs[0])
     sliding = _sliding(call.layer, target.shape, s.shape)
     add_transposed(plan.program, sliding, weight, s, target, target, STORE, f"{call.layer.name} back")
@@ -86,24 +87,22 @@ def _with_sources(plan: RelevancePlan, call: LinearCall) -> None:
     assert isinstance(p, Convolution)
     n = call.x.shape[0]
     outer, terms = n * p.group, len(rule.denominators)
-    sources = _sources(plan, call)
-    sliding = _sliding(layer, sources.shape, call.r.shape)
-    if rule.quirks.high_in_padding is not None:
-        sources, sliding = _pad_sources(plan, call, sources)
-    weight = _stacked_weight(plan, call)
-    z = _denominators(plan, call, sources, weight, sliding)
+    key = (call.derivation, rule.bounds or id(plan)) if "low" in rule.sources else call.derivation
+    sources, sliding, weight, z = plan.derive(key, lambda program: _derive(plan, call, program))
     s = plan.new(z.shape)
-    r = call.r.reshape(outer, -1)
     for g, d in enumerate(rule.denominators):
-        grouped = (outer, terms, r.shape[1])
+        r = arriving(plan, call, d)
+        grouped = (outer, terms, call.r.size // outer)
+        numbers = (g, d.factor, d.epsilon, d.mode)
         plan.program.add(
-            sharing.ratio, r, z.reshape(grouped), g, d.factor, d.epsilon, d.mode, s.reshape(grouped), label=layer.name
+            sharing.ratio, r.reshape(outer, -1), z.reshape(grouped), *numbers, s.reshape(grouped), label=layer.name
         )
         part = (n, p.group, terms, -1, *call.r.shape[2:])
         bias = call.bias_part(d)
         if bias is not None:
             bias = bias.reshape(1, p.group, -1, 1, 1)
-        call.ledger.add(z.reshape(part)[:, :, g], s.reshape(part)[:, :, g], bias, d.factor, d.epsilon)
+        z_part, s_part = z.reshape(part)[:, :, g], s.reshape(part)[:, :, g]
+        call.ledger.terms.append(Term(r.reshape(s_part.shape), z_part, s_part, bias, d.factor, d.epsilon))
     target = plan.into(layer.inputs[0])
     shares = target if len(rule.sources) == 1 else plan.new(sources.shape)
     sliding = replace(sliding, source=sources.shape, target=s.shape)
@@ -118,11 +117,25 @@ def _with_sources(plan: RelevancePlan, call: LinearCall) -> None:
         plan.program.add(eltwise.crop, _planes(whole), _planes(target), *p.pad, label=layer.name)
 
 
+def _derive(
+    plan: RelevancePlan, call: LinearCall, program: Program
+) -> tuple[np.ndarray, Sliding, np.ndarray, np.ndarray]:
+    """Sources and the way over them, the stacked weight, and the denominators."""
+    sources = _sources(plan, call, program)
+    sliding = _sliding(call.layer, sources.shape, call.r.shape)
+    if call.rule.quirks.high_in_padding is not None:
+        sources, sliding = _pad_sources(plan, call, sources, program)
+    weight = _stacked_weight(plan, call)
+    return sources, sliding, weight, _denominators(plan, call, sources, weight, sliding, program)
+
+
 def _planes(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1, *array.shape[2:])
 
 
-def _pad_sources(plan: RelevancePlan, call: LinearCall, sources: np.ndarray) -> tuple[np.ndarray, Sliding]:
+def _pad_sources(
+    plan: RelevancePlan, call: LinearCall, sources: np.ndarray, program: Program
+) -> tuple[np.ndarray, Sliding]:
     """Sources with their padding spelled out, for bounds that are not 0 there; the last source is `high`."""
     p = call.layer.params
     assert isinstance(p, Convolution)
@@ -130,7 +143,7 @@ def _pad_sources(plan: RelevancePlan, call: LinearCall, sources: np.ndarray) -> 
     padded = np.zeros((n, channels, height + 2 * p.pad[0], width + 2 * p.pad[1]), plan.dtype)
     by_source = padded.reshape(n, p.group, len(call.rule.sources), -1, *padded.shape[2:])
     by_source[:, :, -1] = call.rule.quirks.high_in_padding
-    plan.program.add(eltwise.paste, _planes(sources), _planes(padded), *p.pad, label=call.layer.name)
+    program.add(eltwise.paste, _planes(sources), _planes(padded), *p.pad, label=call.layer.name)
     return padded, replace(_sliding(call.layer, padded.shape, call.r.shape), pad=(0, 0))
 
 
@@ -151,7 +164,7 @@ def _stacked_weight(plan: RelevancePlan, call: LinearCall) -> np.ndarray:
 
 
 def _denominators(
-    plan: RelevancePlan, call: LinearCall, sources: np.ndarray, weight: np.ndarray, sliding: Sliding
+    plan: RelevancePlan, call: LinearCall, sources: np.ndarray, weight: np.ndarray, sliding: Sliding, program: Program
 ) -> np.ndarray:
     """z of all denominators, (N, group * denominators * M / group, H', W'); the forward pass's own where it is that."""
     layer, rule = call.layer, call.rule
@@ -166,11 +179,11 @@ def _denominators(
     z = plan.new(out)
     flat = np.ascontiguousarray(bias).reshape(-1)
     sliding = replace(sliding, source=sources.shape, target=out)
-    add_forward(plan.program, sliding, weight, flat, sources, z, STORE, layer.name)
+    add_forward(program, sliding, weight, flat, sources, z, STORE, layer.name)
     return z
 
 
-def _sources(plan: RelevancePlan, call: LinearCall) -> np.ndarray:
+def _sources(plan: RelevancePlan, call: LinearCall, program: Program) -> np.ndarray:
     """What the weights are applied to, (N, group * sources * C / group, H, W)."""
     layer, names, x = call.layer, call.rule.sources, call.x
     if names in (("x",), ("x+",)):  # x+ alone is left where x is never negative
@@ -181,16 +194,16 @@ def _sources(plan: RelevancePlan, call: LinearCall) -> np.ndarray:
     stacked = plan.new((n, channels * len(names), height, width))
     if names == ("x+", "x-"):
         size = count(x.shape) // (n * p.group)
-        plan.program.add(
+        program.add(
             eltwise.split_sign, x.reshape(n, p.group, size), stacked.reshape(n, p.group, 2 * size), label=layer.name
         )
         return stacked
-    low, high = pixel_bounds(plan, layer)
+    low, high = pixel_bounds(plan, call)
     view = stacked.reshape(n, p.group, len(names), channels // p.group, height, width)
     view[:, :, 1] = low.reshape(p.group, -1, height, width)
     view[:, :, 2] = high.reshape(p.group, -1, height, width)
     size = channels // p.group * height * width
-    plan.program.add(
+    program.add(
         eltwise.copy_slice, x.reshape(n * p.group, 1, size), 0, stacked.reshape(n * p.group, len(names), size), 0, 1,
         label=layer.name,
     )  # fmt: skip

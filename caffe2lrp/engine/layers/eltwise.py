@@ -3,7 +3,7 @@
 Relevance of a sum goes to its terms in proportion to their values: it is a linear layer with one input
 of each blob, under the epsilon rule (Bach et al. 2015, eq. 58). The winner of a maximum takes all, as in
 max pooling. The factors of a product get equal shares: the logarithm of a product is a sum of symmetric
-terms, and no factor is more the cause than another.
+terms, and no factor is more the cause than another. Constant factors are weights and get nothing.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ def _sum(plan: RelevancePlan, layer: Layer) -> None:
 
 def _product(plan: RelevancePlan, layer: Layer) -> None:
     r = plan.relevance[layer.outputs[0]].reshape(-1)
-    for blob in layer.inputs:
-        plan.program.add(kernels.scaled, r, 1 / len(layer.inputs), plan.into(blob).reshape(-1), label=layer.name)
+    factors = [blob for blob in layer.inputs if blob in plan.dependent]
+    for blob in factors:
+        plan.program.add(kernels.scaled, r, 1 / len(factors), plan.into(blob).reshape(-1), label=layer.name)
 
 
 def _maximum(plan: RelevancePlan, layer: Layer) -> None:

@@ -12,7 +12,7 @@ from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, gradient, relevance
 from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer
-from caffe2lrp.kernels import rows as kernels
+from caffe2lrp.kernels import selection as kernels
 from caffe2lrp.layers.embed import Embed
 
 
@@ -21,7 +21,7 @@ def _embed(plan: ForwardPlan, layer: Layer) -> None:
     assert isinstance(layer.params, Embed)
     (x,), y = plan.inputs(layer), plan.output(layer)
     weight, vectors = plan.weight(layer, "weight"), y.reshape(-1, layer.params.num_output)
-    bad = plan.watch_indices(layer, x, len(weight))
+    bad = plan.watch_indices(layer)
     plan.program.add(kernels.look_up, weight, x.reshape(-1), vectors, bad, label=layer.name)
     if layer.params.bias:
         plan.program.add(kernels.add_to_rows, plan.weight(layer, "bias"), vectors, label=layer.name)

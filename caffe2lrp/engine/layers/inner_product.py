@@ -6,14 +6,15 @@ from dataclasses import astuple
 
 import numpy as np
 
-from caffe2lrp.engine.backward import RelevancePlan, constant
-from caffe2lrp.engine.linear import LinearCall, add_spread_bias, linear_call, part_of, pixel_bounds
+from caffe2lrp.engine.backward import RelevancePlan, Term, constant
+from caffe2lrp.engine.linear import LinearCall, add_spread_bias, arriving, linear_call, part_of, pixel_bounds
 from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, relevance
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import eltwise
 from caffe2lrp.kernels import inner_product as kernels
 from caffe2lrp.kernels import relevance as sharing
+from caffe2lrp.kernels.launch import Program
 from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.rules import FULL, NEGATIVE, POSITIVE, Rule
 
@@ -49,7 +50,8 @@ def _is_signed(rule: Rule) -> bool:
     """Whether the rule is alpha-beta: terms over the positive and the negative products."""
     signed = ((POSITIVE, NEGATIVE), (NEGATIVE, POSITIVE))
     return rule.sources[0] == "x+" and all(
-        d.parts == s[: len(rule.sources)] and d.bias == s[0] for d, s in zip(rule.denominators, signed, strict=False)
+        d.parts == s[: len(rule.sources)] and d.bias in (s[0], None)
+        for d, s in zip(rule.denominators, signed, strict=False)
     )
 
 
@@ -62,21 +64,22 @@ def _weights(plan: RelevancePlan, call: LinearCall) -> tuple[np.ndarray, np.ndar
 def _share(plan: RelevancePlan, call: LinearCall, z: np.ndarray, g: int) -> np.ndarray:
     """s = factor R / z for one denominator, entered into the ledger."""
     d = call.rule.denominators[g]
-    s = plan.new(z.shape)
+    r, s = arriving(plan, call, d).reshape(z.shape), plan.new(z.shape)
     plan.program.add(
-        sharing.ratio, call.r.reshape(1, -1), z.reshape(1, 1, -1), 0, d.factor, d.epsilon, d.mode, s.reshape(1, 1, -1),
+        sharing.ratio, r.reshape(1, -1), z.reshape(1, 1, -1), 0, d.factor, d.epsilon, d.mode, s.reshape(1, 1, -1),
         label=call.layer.name,
     )  # fmt: skip
-    call.ledger.add(z, s, call.bias_part(d), d.factor, d.epsilon)
+    call.ledger.terms.append(Term(r, z, s, call.bias_part(d), d.factor, d.epsilon))
     return s
 
 
-def _start_with_bias(plan: RelevancePlan, call: LinearCall, g: int, shape: tuple[int, ...]) -> np.ndarray:
+def _start_with_bias(plan: RelevancePlan, call: LinearCall, g: int, program: Program) -> np.ndarray:
     """A denominator that holds its part of the bias, ready for the products to be added."""
     bias = call.bias_part(call.rule.denominators[g])
-    z = plan.new(shape)
-    start = constant(0 if bias is None else bias, shape, plan.dtype)
-    plan.program.add(eltwise.scaled, start.reshape(-1), 1.0, z.reshape(-1), label=call.layer.name)
+    outputs = call.layer.weights["weight"].shape[0]
+    z = plan.new((call.r.size // outputs, outputs))
+    start = constant(0 if bias is None else bias, z.shape, plan.dtype)
+    program.add(eltwise.scaled, start.reshape(-1), 1.0, z.reshape(-1), label=call.layer.name)
     return z
 
 
@@ -90,7 +93,7 @@ def _without_input(plan: RelevancePlan, call: LinearCall) -> None:
         plan.program.add(
             sharing.ratio_rows, r[:, :, None], norms, d.factor, s.reshape(*r.shape, 1), label=call.layer.name
         )
-        call.ledger.add(constant(norms, r.shape, plan.dtype), s, None, d.factor, 0.0)
+        call.ledger.terms.append(Term(r, constant(norms, r.shape, plan.dtype), s, None, d.factor, 0.0))
     target = plan.into(call.layer.inputs[0])
     plan.program.add(
         kernels.transposed_part_product, w, *astuple(d.parts[0]), s, target.reshape(-1, w.shape[1]),
@@ -102,9 +105,14 @@ def _signed(plan: RelevancePlan, call: LinearCall) -> None:
     """Alpha-beta: both signs in one reading of the weights, for inputs of any sign."""
     w, x, r = _weights(plan, call)
     terms = range(len(call.rule.denominators))
-    z = [_start_with_bias(plan, call, g, r.shape) for g in terms]
-    other = z[1] if len(z) > 1 else plan.new(r.shape)
-    plan.program.add(kernels.signed_product, w, x, z[0], other, label=call.layer.name)
+
+    def derive(program: Program) -> list[np.ndarray]:
+        z = [_start_with_bias(plan, call, g, program) for g in terms]
+        other = z[1] if len(z) > 1 else plan.new(r.shape)
+        program.add(kernels.signed_product, w, x, z[0], other, label=call.layer.name)
+        return z
+
+    z = plan.derive(call.derivation, derive)
     s = [_share(plan, call, z[g], g) for g in terms]
     s_minus = s[1] if len(s) > 1 else np.zeros(r.shape, plan.dtype)
     target = plan.into(call.layer.inputs[0])
@@ -115,21 +123,15 @@ def _signed(plan: RelevancePlan, call: LinearCall) -> None:
 
 def _with_sources(plan: RelevancePlan, call: LinearCall) -> None:
     """Any rule: one product for each source and denominator."""
-    w, x, r = _weights(plan, call)
-    sources = _sources(plan, call, x)
-    shares = []
-    for g, d in enumerate(call.rule.denominators):
-        if call.rule.sources == ("x",) and (d.parts, d.bias) == ((FULL,), FULL):
-            z = plan.forward.values[call.layer.outputs[0]].reshape(r.shape)
-        else:
-            z = _start_with_bias(plan, call, g, r.shape)
-            for part, u in zip(d.parts, sources, strict=True):
-                plan.program.add(kernels.part_product, w, *astuple(part), u, z, label=call.layer.name)
-        shares.append(_share(plan, call, z, g))
+    w, x, _ = _weights(plan, call)
+    rule = call.rule
+    key = (call.derivation, rule.bounds or id(plan)) if "low" in rule.sources else call.derivation
+    sources, z = plan.derive(key, lambda program: _derive(plan, call, program))
+    shares = [_share(plan, call, z[g], g) for g in range(len(rule.denominators))]
     target = plan.into(call.layer.inputs[0]).reshape(-1)
     back, filled = plan.new(x.shape), False
     for a, u in enumerate(sources):
-        for d, s in zip(call.rule.denominators, shares, strict=True):
+        for d, s in zip(rule.denominators, shares, strict=True):
             plan.program.add(
                 kernels.transposed_part_product, w, *astuple(d.parts[a]), s, back, label=f"{call.layer.name} back"
             )
@@ -138,8 +140,28 @@ def _with_sources(plan: RelevancePlan, call: LinearCall) -> None:
             filled = True
 
 
-def _sources(plan: RelevancePlan, call: LinearCall, x: np.ndarray) -> list[np.ndarray]:
+def _derive(plan: RelevancePlan, call: LinearCall, program: Program) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Sources and denominators; the forward pass's own output where it is the denominator."""
+    w, x, r = _weights(plan, call)
+    sources = _sources(plan, call, x, program)
+    denominators = []
+    for g, d in enumerate(call.rule.denominators):
+        if call.rule.sources == ("x",) and (d.parts, d.bias) == ((FULL,), FULL):
+            z = plan.forward.values[call.layer.outputs[0]].reshape(r.shape)
+        else:
+            z = _start_with_bias(plan, call, g, program)
+            for part, u in zip(d.parts, sources, strict=True):
+                program.add(kernels.part_product, w, *astuple(part), u, z, label=call.layer.name)
+        denominators.append(z)
+    return sources, denominators
+
+
+def _sources(plan: RelevancePlan, call: LinearCall, x: np.ndarray, program: Program) -> list[np.ndarray]:
     if "low" in call.rule.sources:
-        low, high = pixel_bounds(plan, call.layer)
+        low, high = pixel_bounds(plan, call)
         return [x, constant(low.reshape(-1), x.shape, plan.dtype), constant(high.reshape(-1), x.shape, plan.dtype)]
+    if call.rule.sources == ("x+", "x-"):
+        signs = plan.new((2, *x.shape))
+        program.add(eltwise.split_sign, x.reshape(1, 1, -1), signs.reshape(1, 1, -1), label=call.layer.name)
+        return list(signs)
     return [x]

@@ -8,7 +8,7 @@ from caffe2lrp.engine.backward import RelevancePlan
 from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, relevance
 from caffe2lrp.ir import Layer
-from caffe2lrp.kernels import rows as kernels
+from caffe2lrp.kernels import selection as kernels
 from caffe2lrp.layers.selection import BatchReindex, Filter
 
 
@@ -19,7 +19,7 @@ def _rows(x: np.ndarray) -> np.ndarray:
 @forward(BatchReindex)
 def _batch_reindex(plan: ForwardPlan, layer: Layer) -> None:
     (x, index), y = plan.inputs(layer), plan.output(layer)
-    bad = plan.watch_indices(layer, index, len(x))
+    bad = plan.watch_indices(layer)
     plan.program.add(kernels.look_up, _rows(x), index, _rows(y), bad, label=layer.name)
 
 

@@ -26,6 +26,9 @@ def _slice(graph: GraphBuilder, layer: Layer) -> None:
     p = layer.params
     assert isinstance(p, Slice)
     shape = graph.shape(layer.inputs[0])
+    if p.parts == 1:  # also of a batch of any size
+        graph.node("Identity", graph.inputs(layer), graph.outputs(layer), layer=layer)
+        return
     sizes = [b - a for a, b in pairwise(p.bounds(shape))]
     split = graph.constant(sizes, f"{layer.name}.split")
     axis = canonical_axis(p.axis, shape)

@@ -1,4 +1,4 @@
-"""Rows of an array, looked up by indices that are held as floating-point numbers.
+"""Rows of an array, looked up by indices that are held as floating-point numbers: Embed, BatchReindex and Filter.
 
 `bad` is a flag: 1 + the place of an index that is no whole number or lies outside, else 0 as before the call.
 """

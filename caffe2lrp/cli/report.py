@@ -1,0 +1,109 @@
+"""``caffe2lrp report``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import caffe2lrp
+from caffe2lrp.cli.images import Picture
+from caffe2lrp.cli.loading import in_words
+from caffe2lrp.cli.options import ModelOptions, Precision, RuleOptions
+from caffe2lrp.cli.prediction import label
+from caffe2lrp.cli.running import run_pictures, values_of
+from caffe2lrp.cli.settings import read_settings
+from caffe2lrp.cli.targets import Targets, highest
+from caffe2lrp.composites import Composite
+from caffe2lrp.engine.session import Session
+from caffe2lrp.errors import OptionError
+from caffe2lrp.explanation import start_blob
+from caffe2lrp.ir import Network
+from caffe2lrp.layers.base import count
+from caffe2lrp.pictures import colormap
+from caffe2lrp.preprocessing import Prepared
+from caffe2lrp.report import Map, Page, Target, write_report
+
+_SHOWN_CLASSES = 5
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What the report shows, and its file."""
+
+    targets: Sequence[str]
+    out: Path
+    cmap: str
+
+
+def run(
+    images: Sequence[str], model: ModelOptions, rules: RuleOptions, options: ReportOptions, threads: int | None
+) -> None:
+    """Explain pictures and write a report."""
+    settings = read_settings(rules.rules, rules.composites, rules.parameters)
+    colormap(options.cmap)
+    if options.out.suffix.lower() not in (".html", ".htm"):
+        raise OptionError(f"a report is an HTML file: name it '{options.out.with_suffix('.html')}'")
+    pages: list[Page] = []
+
+    def begin(network: Network) -> Any:
+        blob = start_blob(network)
+        size = count(network.shapes[blob], 1)
+        labels = network.labels if network.labels is not None and len(network.labels) == size else None
+        targets = Targets(options.targets, size, labels)
+
+        def work(picture: Picture, prepared: Prepared, session: Session) -> dict[str, Any]:
+            pages.append(_page(network, picture, prepared, session, settings, rules, targets, blob))
+            return {}
+
+        return work, lambda result: None
+
+    def finish(network: Network, results: list[dict[str, Any]], errors: list[dict[str, str]]) -> None:
+        if pages:
+            title = f"{network.name or 'Network'}: {len(pages)} picture{'s' if len(pages) > 1 else ''} explained"
+            write_report(options.out, title, _facts(network, settings, rules), pages, options.cmap)
+            print(options.out)
+
+    run_pictures(images, model, Precision.FLOAT32, threads, begin, finish)
+
+
+def _page(
+    network: Network, picture: Picture, prepared: Prepared, session: Session, settings: Sequence[Composite],
+    rules: RuleOptions, targets: Targets, blob: str,
+) -> Page:  # fmt: skip
+    values = values_of(session, [network.outputs[0], blob])
+    outputs, scores = values[network.outputs[0]].reshape(-1), values[blob].reshape(-1)
+
+    def name(index: int) -> str:
+        known = label(network, index, scores.size)
+        return f"class {index}" if known in (None, str(index)) else f"{index} {known}"
+
+    def explained(index: int) -> list[Map]:
+        maps = []
+        for composite in settings:
+            account = not composite.derivative
+            e = session.explain(index, composite=composite, lrn=rules.lrn.value, account=account)
+            maps.append(Map(e.rule, e.relevance[0], e.account))
+        return maps
+
+    return Page(
+        picture.path.name,
+        prepared.view,
+        [(name(i), float(outputs[i])) for i in highest(outputs, _SHOWN_CLASSES)] if outputs.size == scores.size else [],
+        [Target(name(index), float(scores[index]), explained(index)) for index in targets.of(scores)],
+    )
+
+
+def _facts(network: Network, settings: Sequence[Composite], rules: RuleOptions) -> dict[str, str]:
+    assert network.preprocessing is not None
+    return {
+        "network": f"{network.name}, input {' x '.join(map(str, network.input_shape[1:]))}, "
+        f"{network.parameter_count:,} weights",
+        "pictures": in_words(network.preprocessing),
+        "rules": ", ".join(composite.name for composite in settings),
+        "LRN layers": rules.lrn.value,
+        "start": f"the score of the class at blob {start_blob(network)}; gradients start with 1",
+        "colours": "summed over the channels; full colour is percentile 99.5 of each map",
+        "made by": f"caffe2lrp {caffe2lrp.__version__}",
+    }
