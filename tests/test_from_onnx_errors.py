@@ -52,7 +52,7 @@ def test_no_file(tmp_path: Path) -> None:
 def test_other_files(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    with pytest.raises(FileFormatError, match=r"model\.onnx: (is truncated|there is no ONNX graph|its graph)"):
+    with pytest.raises(FileFormatError, match=r"model\.onnx is not an ONNX model"):
         from_onnx.load(path)
 
 
@@ -98,7 +98,7 @@ def test_external_data_outside_of_the_folder(tmp_path: Path) -> None:
         tensor.ClearField("external_data")
         tensor.data_location = TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value=location)
-        refused(model, tmp_path / "inside", "external data cannot be read", FileFormatError)
+        refused(model, tmp_path / "inside", r"'node0' \(Conv\): the stored tensor 'w'")
 
 
 def test_weights_that_do_not_fit_their_shape(tmp_path: Path) -> None:
@@ -146,14 +146,6 @@ def test_outputs_that_are_not_computed(tmp_path: Path) -> None:
 def test_graphs_without_nodes_or_outputs(tmp_path: Path) -> None:
     refused(make_model([], IMAGE, ["x"]), tmp_path, "its graph has no nodes", FileFormatError)
     refused(make_model([("Relu", ["x"], ["y"], {})], IMAGE, []), tmp_path, "its graph has no outputs", FileFormatError)
-
-
-def test_several_inputs_can_be_looked_at_but_not_run(tmp_path: Path) -> None:
-    model = make_model([("Add", ["x", "z"], ["y"], {})], {"x": (1, 3), "z": (1, 3)}, ["y"])
-    network = from_onnx.load(save(model, tmp_path))
-    assert list(network.inputs) == ["x", "z"]
-    with pytest.raises(ModelError, match="has the inputs x, z; only one can be given"):
-        network.forward(np.ones((1, 3)))
 
 
 @pytest.mark.parametrize("shape", [(), None, (1, 3, "H", 7), (1, 0, 5, 7), (1, -1, 5, 7)])

@@ -252,8 +252,15 @@ def test_external_data(tmp_path: Path) -> None:
             np.testing.assert_array_equal(a.weights[key], value)
     (tmp_path / "weights.bin").unlink()
     assert str(from_onnx.load_definition(tmp_path / "outside.onnx")) == str(network)
-    with pytest.raises(caffe2lrp.Caffe2LrpError, match=r"outside\.onnx: its external data cannot be read"):
+    with pytest.raises(caffe2lrp.Caffe2LrpError, match=r"stored tensor 'w0' .*weights\.bin"):
         from_onnx.load(tmp_path / "outside.onnx")
+
+
+def test_several_inputs(tmp_path: Path) -> None:
+    nodes: list[Node] = [("Concat", ["x", "z"], ["c"], {"axis": 1}), ("Relu", ["c"], ["y"], {})]
+    network = from_onnx.load(save(make_model(nodes, {"x": ("N", 2), "z": ("N", 1)}, ["y"]), tmp_path))
+    given = {"x": np.array([[1.0, -2.0]]), "z": np.array([[3.0]])}
+    np.testing.assert_array_equal(network.forward(given)["y"], [[1, 0, 3]])
 
 
 # -- shapes of the input -------------------------------------------------------------------------------------------

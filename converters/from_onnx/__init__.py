@@ -2,7 +2,7 @@
 
 A file goes through these rooms, each of which can be understood alone:
 
-- `files` tells ONNX files by their content and reads them, with external data;
+- `files` tells ONNX files by their content and reads them, weights when they are needed;
 - `graph` brings the nodes that lead to the outputs into order and says what comes from outside, `inputs` which shapes
   that has;
 - `build` walks over the nodes: `constants` computes those that depend on no image, the others go to the readers of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from caffe2lrp.converters.caffe.inputs import InputShape
-from caffe2lrp.converters.from_onnx.constants import SHAPE_OPERATORS, evaluate, stored
+from caffe2lrp.converters.from_onnx.constants import SHAPE_OPERATORS, evaluate
+from caffe2lrp.converters.from_onnx.files import stored
 from caffe2lrp.converters.from_onnx.graph import Graph
 from caffe2lrp.converters.from_onnx.inputs import input_shapes
 from caffe2lrp.converters.from_onnx.node import Blob, Node, ReadError, Value
@@ -26,7 +28,7 @@ _DOMAINS = ("", "ai.onnx")
 _LARGEST = 1 << 40  # values in one blob: more is a mistake or an attack
 
 
-def build(graph: Graph, input_shape: InputShape | None = None) -> Network:
+def build(graph: Graph, input_shape: InputShape | None = None, *, weights: bool = True) -> Network:
     """Build the network of a graph.
 
     Blobs have the names of the ONNX tensors, layers those of the nodes, or of their first output where nodes have none.
@@ -37,6 +39,8 @@ def build(graph: Graph, input_shape: InputShape | None = None) -> Network:
         The graph.
     input_shape
         Shape of the first input, or shapes by name.
+    weights
+        Whether large tensors are read from the file; else they are zeros.
 
     Raises
     ------
@@ -48,7 +52,7 @@ def build(graph: Graph, input_shape: InputShape | None = None) -> Network:
     import caffe2lrp.converters.from_onnx.layers  # noqa: F401  (fills the table of readers)
 
     inputs = input_shapes(graph, input_shape)
-    builder = _Builder(graph, inputs)
+    builder = _Builder(graph, inputs, weights)
     for node in graph.nodes:
         builder.read(node)
     builder.check()
@@ -59,8 +63,9 @@ def build(graph: Graph, input_shape: InputShape | None = None) -> Network:
 class _Builder:
     """Values of all tensors so far, and the layers that make them."""
 
-    def __init__(self, graph: Graph, inputs: Mapping[str, Shape]) -> None:
+    def __init__(self, graph: Graph, inputs: Mapping[str, Shape], weights: bool) -> None:
         self.graph = graph
+        self.weights = weights
         self.values: dict[str, Value] = {name: Blob(name, shape) for name, shape in inputs.items()}
         self.layers: list[Layer] = []
         self.problems: list[str] = []
@@ -108,7 +113,8 @@ class _Builder:
         if tensor not in self.values:
             if tensor not in self.graph.constants:
                 raise ReadError(f"reads the tensor '{tensor}', which nothing that is supported writes")
-            self.values[tensor] = stored(self.graph.constants[tensor])
+            folder = os.path.dirname(os.path.abspath(self.graph.file))
+            self.values[tensor] = stored(self.graph.constants[tensor], folder, weights=self.weights)
         return self.values[tensor]
 
     # -- what readers call -------------------------------------------------------------------------

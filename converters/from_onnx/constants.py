@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from caffe2lrp.converters.from_onnx.files import stored
 from caffe2lrp.converters.from_onnx.node import ReadError
 
 if TYPE_CHECKING:
@@ -25,27 +26,6 @@ _EVALUATED = frozenset({
 # fmt: on
 _LARGEST = 1 << 29  # values in one tensor: 2 GB in single precision
 _SMALL = 64  # values up to which a tensor can be a shape, on which the size of the result may depend
-
-
-def stored(tensor: onnx.TensorProto) -> np.ndarray:
-    """The values of a tensor in a file.
-
-    Raises
-    ------
-    ReadError
-        If they are not there or do not fit its shape.
-    """
-    from onnx import TensorProto, numpy_helper
-
-    dims = tuple(tensor.dims)
-    if min(dims, default=1) < 0:
-        raise ReadError(f"the stored tensor '{tensor.name}' has the impossible shape {dims}")
-    if tensor.data_location == TensorProto.EXTERNAL:  # not read: only shapes are looked at
-        return np.broadcast_to(np.float32(0), dims)
-    try:
-        return numpy_helper.to_array(tensor).reshape(dims)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ReadError(f"the stored tensor '{tensor.name}' of shape {dims} is damaged: {error}") from None
 
 
 def evaluate(node: onnx.NodeProto, opset: int, inputs: Sequence[np.ndarray | None]) -> dict[str, np.ndarray]:
@@ -106,7 +86,7 @@ def _constant(node: onnx.NodeProto) -> np.ndarray:
         raise ReadError(f"must have one of the attributes {', '.join(_CONSTANTS)}")
     attribute = node.attribute[0]
     if attribute.name == "value":
-        return stored(attribute.t)
+        return stored(attribute.t, "")  # none of these refers to a file
     return np.asarray(helper.get_attribute_value(attribute), _CONSTANTS[attribute.name])
 
 

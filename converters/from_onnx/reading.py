@@ -43,7 +43,7 @@ def load(path: PathLike, *, input_shape: InputShape | None = None) -> Network:
 
 
 def load_definition(path: PathLike, *, input_shape: InputShape | None = None) -> Network:
-    """Load a network to look at its layers and shapes: external data need not be there, such weights are zeros.
+    """Load a network to look at its layers and shapes: weights are zeros, and external data need not be there.
 
     Parameters
     ----------
@@ -60,6 +60,6 @@ def load_definition(path: PathLike, *, input_shape: InputShape | None = None) ->
 
 def _load(path: PathLike, input_shape: InputShape | None, *, weights: bool) -> Network:
     name = os.fspath(path)
-    model = read_model(path, weights=weights)
-    network = build(read_graph(model, name), input_shape)
+    model = read_model(path)
+    network = build(read_graph(model, name), input_shape, weights=weights)
     return network.describe(preprocessing=preprocessing(model, name), labels=labels(model, name))
