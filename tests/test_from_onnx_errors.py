@@ -259,7 +259,9 @@ BAD_NODES: dict[str, tuple[tuple[str, dict[str, Any], dict[str, np.ndarray], dic
     "cast": (("Cast", {"to": 7}, {}, IMAGE), "turns values into INT64"),
     "repeats": (("Tile", {}, {"r": np.array([1, 0, 1, 1])}, IMAGE), "repeats an input"),
     "exponents": (("Pow", {}, {"e": np.ones(7, np.float32)}, IMAGE), "only one number"),
-    "concat with a constant": (("Concat", {"axis": 1}, {"c": W}, IMAGE), "'c', is a constant"),
+    "concat with whole numbers": (("Concat", {"axis": 1}, {"c": np.ones((1, 1, 5, 7), np.int64)}, IMAGE), "int64"),
+    "concat of other sizes": (("Concat", {"axis": 1}, {"c": W}, IMAGE), "differ outside axis 1"),
+    "first factor constant": (("MatMul", {}, {}, FLAT), "input 1 is missing"),
 }
 
 

@@ -54,11 +54,12 @@ class Case:
     opset: int = 17
     positive: bool = False
     outputs: tuple[str, ...] = ("y",)
+    batches: tuple[int, ...] = (1, 3)
 
 
 def one(op: str, types: str, constants: Mapping[str, np.ndarray] | None = None, **options: Any) -> Case:
     """A single node of x and constants."""
-    case = {name: options.pop(name) for name in ("shape", "opset", "positive") if name in options}
+    case = {name: options.pop(name) for name in ("shape", "opset", "positive", "batches") if name in options}
     given = constants or {}
     order = options.pop("inputs", ("x", *given))
     return Case([(op, order, ["y"], options)], types, given, **case)
@@ -225,6 +226,10 @@ CASES: dict[str, Case] = {
     ),
     # joining and cutting
     "Concat": Case([("Relu", ["x"], ["a"], {}), ("Concat", ["a", "x"], ["y"], {"axis": 1})], "ReLU Concat"),
+    "Sum, constant": one("Sum", "Parameter Eltwise", {"c": weights(1, *IMAGE)}, batches=(1,)),
+    "Concat, constant": one(
+        "Concat", "Parameter Concat", {"c": weights(1, 2, 5, 7)}, inputs=("c", "x"), axis=1, batches=(1,)
+    ),
     "Concat, last axis": Case([("Relu", ["x"], ["a"], {}), ("Concat", ["a", "x"], ["y"], {"axis": -1})], "ReLU Concat"),
     "Split": Case([("Split", ["x", "s"], ["y", "z"], {"axis": 1})], "Slice", {"s": ints(2, 1)}, outputs=("y", "z")),
     "Split, equal": Case([("Split", ["x"], ["y", "z"], {"axis": 1})], "Slice", shape=(4, 5, 2), outputs=("y", "z")),
@@ -283,7 +288,7 @@ def test_operators(name: str, tmp_path: Path) -> None:
     assert " ".join(layer.type for layer in network.layers) == case.types
     assert network.input_shape == (1, *case.shape)
     assert network.outputs == case.outputs
-    for batch in (1, 3):
+    for batch in case.batches:
         x = RNG.normal(0, 1, (batch, *case.shape)).astype(np.float32)
         x = np.abs(x) + np.float32(0.1) if case.positive else x
         got = network.forward(x)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from caffe2lrp.layers import LayerParams, Shape
+from caffe2lrp.layers.source import Parameter
 
 if TYPE_CHECKING:
     import onnx
@@ -134,10 +135,16 @@ class Node:
         return value
 
     def blobs(self) -> list[Blob]:
-        """All inputs, none of which may be constant."""
+        """All inputs; constants become layers that hold them."""
         if not self.inputs:
             raise ReadError("has no inputs")
-        return [self.blob(index) for index in range(len(self.inputs))]
+        return [self._held(index) for index in range(len(self.inputs))]
+
+    def _held(self, index: int) -> Blob:
+        value = self.value(index)
+        if isinstance(value, Blob):
+            return value
+        return self.add(Parameter(value.shape), weights={"value": self.weights(index)}, part=f"input{index}")
 
     def constant(self, index: int) -> np.ndarray:
         """An input that must be constant."""
