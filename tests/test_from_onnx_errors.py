@@ -143,6 +143,14 @@ def test_outputs_that_are_not_computed(tmp_path: Path) -> None:
     refused(make_model(nodes[:1], IMAGE, ["y", "none"]), tmp_path, "output 'none' is not computed from the input")
 
 
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    data = make_model([("Relu", ["x"], ["why"], {})], IMAGE, ["why"]).SerializeToString()
+    path = tmp_path / "model.onnx"
+    path.write_bytes(data.replace(b"why", b"w\xffy"))
+    with pytest.raises(FileFormatError, match=r"model\.onnx: the name b'w\\xffy' is no text"):
+        from_onnx.load(path)
+
+
 def test_graphs_without_nodes_or_outputs(tmp_path: Path) -> None:
     refused(make_model([], IMAGE, ["x"]), tmp_path, "its graph has no nodes", FileFormatError)
     refused(make_model([("Relu", ["x"], ["y"], {})], IMAGE, []), tmp_path, "its graph has no outputs", FileFormatError)
@@ -258,7 +266,7 @@ BAD_NODES: dict[str, tuple[tuple[str, dict[str, Any], dict[str, np.ndarray], dic
     "reduction": (("ReduceMean", {"axes": [1]}, {}, IMAGE), r"reduces the axes \[1\]"),
     "cast": (("Cast", {"to": 7}, {}, IMAGE), "turns values into INT64"),
     "repeats": (("Tile", {}, {"r": np.array([1, 0, 1, 1])}, IMAGE), "repeats an input"),
-    "exponents": (("Pow", {}, {"e": np.ones(7, np.float32)}, IMAGE), "only one number"),
+    "exponents": (("Pow", {}, {"e": np.ones(7, np.float32)}, IMAGE), "must be one number"),
     "concat with whole numbers": (("Concat", {"axis": 1}, {"c": np.ones((1, 1, 5, 7), np.int64)}, IMAGE), "int64"),
     "concat of other sizes": (("Concat", {"axis": 1}, {"c": W}, IMAGE), "differ outside axis 1"),
     "first factor constant": (("MatMul", {}, {}, FLAT), "input 1 is missing"),

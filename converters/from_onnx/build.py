@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from caffe2lrp.converters.caffe.inputs import InputShape
-from caffe2lrp.converters.from_onnx.constants import SHAPE_OPERATORS, evaluate
+from caffe2lrp.converters.from_onnx.constants import EVALUATED, SHAPE_OPERATORS, evaluate
 from caffe2lrp.converters.from_onnx.files import stored
-from caffe2lrp.converters.from_onnx.graph import Graph
+from caffe2lrp.converters.from_onnx.graph import DOMAINS, Graph
 from caffe2lrp.converters.from_onnx.inputs import input_shapes
 from caffe2lrp.converters.from_onnx.node import Blob, Node, ReadError, Value
 from caffe2lrp.converters.from_onnx.registry import READERS
@@ -24,7 +24,6 @@ from caffe2lrp.layers.activation import Power
 if TYPE_CHECKING:
     import onnx
 
-_DOMAINS = ("", "ai.onnx")
 _LARGEST = 1 << 40  # values in one blob: more is a mistake or an attack
 
 
@@ -89,11 +88,10 @@ class _Builder:
             self.values.update(results)
 
     def _results(self, proto: onnx.NodeProto) -> Mapping[str, Value] | None:
-        if proto.domain not in _DOMAINS:
+        if proto.domain not in DOMAINS:
             raise ReadError(f"operators of the domain {proto.domain} are not supported")
-        known = proto.op_type in READERS or proto.op_type in SHAPE_OPERATORS
         if any(name in self._lost for name in proto.input):
-            if not known:
+            if proto.op_type not in READERS and proto.op_type not in EVALUATED | set(SHAPE_OPERATORS):
                 raise ReadError(_UNKNOWN)
             return None  # no wonder
         inputs = [self._value(name) if name else None for name in proto.input]
@@ -103,7 +101,7 @@ class _Builder:
         constants = [value for value in inputs if not isinstance(value, Blob)]
         if len(constants) == len(inputs):
             return evaluate(proto, self.graph.opset, constants)
-        if not known:
+        if proto.op_type not in READERS:
             raise ReadError(_UNKNOWN)
         node = Node(proto, self.graph.opset, inputs, self)
         READERS[proto.op_type](node)

@@ -17,13 +17,15 @@ SHAPE_OPERATORS = ("Shape", "Size")
 """Operators that only look at the shape of their input."""
 
 # fmt: off
-_EVALUATED = frozenset({
+EVALUATED = frozenset({
     "Abs", "Add", "Cast", "CastLike", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Exp", "Expand",
     "Flatten", "Floor", "Gather", "Greater", "Identity", "Less", "Log", "Max", "Min", "Mod", "Mul", "Neg",
     "Pow", "Range", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape",
     "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tile", "Transpose", "Unsqueeze", "Where",
 })
+"""Operators that are computed where all inputs are constant."""
 # fmt: on
+
 _LARGEST = 1 << 29  # values in one tensor: 2 GB in single precision
 _SMALL = 64  # values up to which a tensor can be a shape, on which the size of the result may depend
 
@@ -38,7 +40,7 @@ def evaluate(node: onnx.NodeProto, opset: int, inputs: Sequence[np.ndarray | Non
     """
     if node.op_type == "Constant":
         return {node.output[0]: _constant(node)}
-    if node.op_type not in (*_EVALUATED, *SHAPE_OPERATORS):
+    if node.op_type not in EVALUATED and node.op_type not in SHAPE_OPERATORS:
         raise ReadError(f"its inputs are constants, but {node.op_type} of constants is not supported")
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
@@ -51,7 +53,8 @@ def evaluate(node: onnx.NodeProto, opset: int, inputs: Sequence[np.ndarray | Non
     try:
         _check_size(copy, imports, given)
         function = helper.make_function("", "constant", list(given), list(copy.output), [copy], imports)
-        results = ReferenceEvaluator(function).run(None, given, attributes={})
+        with np.errstate(all="ignore"):
+            results = ReferenceEvaluator(function).run(None, given, attributes={})
     except ReadError:
         raise
     except Exception as error:  # onnx checks little: whatever a broken node makes NumPy raise
@@ -86,7 +89,9 @@ def _constant(node: onnx.NodeProto) -> np.ndarray:
         raise ReadError(f"must have one of the attributes {', '.join(_CONSTANTS)}")
     attribute = node.attribute[0]
     if attribute.name == "value":
-        return stored(attribute.t, "")  # none of these refers to a file
+        if attribute.t.data_location == attribute.t.EXTERNAL:
+            raise ReadError("its value lies in another file, which is supported for weights only")
+        return stored(attribute.t, "")
     return np.asarray(helper.get_attribute_value(attribute), _CONSTANTS[attribute.name])
 
 

@@ -13,7 +13,8 @@ from caffe2lrp.errors import FileFormatError, ModelError
 if TYPE_CHECKING:
     import onnx
 
-_DOMAINS = ("", "ai.onnx")
+DOMAINS = ("", "ai.onnx")
+"""Names for ONNX's own operators."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def read_graph(model: onnx.ModelProto, file: str) -> Graph:
     Raises
     ------
     FileFormatError
-        If the graph contradicts itself: no nodes or outputs, a tensor that is written twice, sparse weights.
+        If the graph contradicts itself: no nodes or outputs, a tensor that is written twice, names that are no text,
+        sparse weights.
     ModelError
         If its nodes form a cycle.
     """
@@ -65,6 +67,7 @@ def read_graph(model: onnx.ModelProto, file: str) -> Graph:
         raise FileFormatError(f"{file}: its graph has no {'outputs' if proto.node else 'nodes'}")
     if proto.sparse_initializer:
         raise FileFormatError(f"{file}: holds sparse weights, which are not supported: store them as ordinary tensors")
+    _check_names(proto, file)
     constants = {tensor.name: tensor for tensor in proto.initializer}
     outputs = [output.name for output in proto.output]
     nodes = _ordered(proto.node, outputs, file)
@@ -77,11 +80,22 @@ def read_graph(model: onnx.ModelProto, file: str) -> Graph:
     return Graph(file, proto.name, _opset(model, file), inputs, constants, nodes, outputs, notes)
 
 
+def _check_names(proto: onnx.GraphProto, file: str) -> None:
+    """protobuf gives names that are no valid UTF-8 as bytes."""
+    names = [proto.name, *(item.name for items in (proto.input, proto.output, proto.initializer) for item in items)]
+    for node in proto.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+    for name in names:
+        if not isinstance(name, str):
+            raise FileFormatError(f"{file}: the name {name!r} is no text; is the file damaged?")
+
+
 def _opset(model: onnx.ModelProto, file: str) -> int:
     """Version of ONNX's own operators; files from before versions were invented have the first."""
     import onnx
 
-    version = max((entry.version for entry in model.opset_import if entry.domain in _DOMAINS), default=1)
+    version = max((entry.version for entry in model.opset_import if entry.domain in DOMAINS), default=1)
     newest = onnx.defs.onnx_opset_version()
     if not 1 <= version <= newest:
         raise FileFormatError(

@@ -65,7 +65,7 @@ def _stored(value: onnx.ValueInfoProto, file: str) -> Shape:
         sizes[0] = 1  # an open batch size; exporters write a name, 0 or -1
     shape = tuple(size or 0 for size in sizes)
     if not shape or min(shape) < 1:
-        shown = ", ".join(d.dim_param or str(d.dim_value) for d in kind.shape.dim)
+        shown = ", ".join(str(d.dim_param or d.dim_value) for d in kind.shape.dim)
         raise ModelError(
             f"{file}: the shape of the input '{value.name}' is open, ({shown}): give it with input_shape, for example "
             "(1, 3, 224, 224)"

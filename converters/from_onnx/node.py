@@ -160,6 +160,17 @@ class Node:
         """A constant input of floating point, in at least single precision."""
         return as_weights(self.constant(index), f"its input {index}, '{self.proto.input[index]}'")
 
+    def constant_number(self, name: str, index: int, default: float) -> float:
+        """A number that is an attribute in old opsets and a constant input in new ones."""
+        if not self.has(index):
+            return self.number(name, default)
+        values = self.constant(index)
+        if values.size != 1 or values.dtype.kind not in "fiu":
+            raise ReadError(
+                f"its input {index} ({name}) must be one number, not {values.dtype} of shape {values.shape}"
+            )
+        return float(values.reshape(()))
+
     def constant_integers(self, name: str, index: int) -> tuple[int, ...] | None:
         """Whole numbers that are an attribute in old opsets and a constant input in new ones; None if not given."""
         if not self.has(index):

@@ -24,6 +24,8 @@ _PLAIN: dict[str, LayerParams] = {
 }
 """Operators without attributes that matter."""
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 @reads(*_PLAIN)
 def _plain(node: Node) -> None:
@@ -57,24 +59,11 @@ def _prelu(node: Node) -> None:
 @reads("Clip")
 def _clip(node: Node) -> None:
     """From 0 on without an upper limit it is a ReLU. Where the limits contradict each other, the upper one holds."""
-    low, high = _bound(node, "min", 1, -_LARGEST), _bound(node, "max", 2, _LARGEST)
+    low, high = node.constant_number("min", 1, -_LARGEST), node.constant_number("max", 2, _LARGEST)
     if low == 0 and high >= _LARGEST:
         node.add(ReLU(), node.blob())
     else:
         node.add(Clip(min(low, high), high), node.blob())
-
-
-_LARGEST = float(np.finfo(np.float32).max)
-
-
-def _bound(node: Node, name: str, index: int, default: float) -> float:
-    """A limit: an attribute before opset 11, then a constant input."""
-    if not node.has(index):
-        return node.number(name, default)
-    values = node.constant(index)
-    if values.size != 1:
-        raise ReadError(f"its limit {name} must be one number, but its shape is {values.shape}")
-    return float(values.reshape(()))
 
 
 @reads("HardSigmoid")

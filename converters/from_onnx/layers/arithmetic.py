@@ -44,10 +44,8 @@ def _div(node: Node) -> None:
 
 @reads("Pow")
 def _pow(node: Node) -> None:
-    exponent = node.constant(1)
-    if exponent.size != 1:
-        raise ReadError(f"its exponent has the shape {exponent.shape}; only one number is supported")
-    node.add(Power(power=float(exponent.reshape(()))), node.blob())
+    node.value(1)
+    node.add(Power(power=node.constant_number("exponent", 1, 1.0)), node.blob())
 
 
 def _prepared(node: Node, params: Power, function: Callable[[np.ndarray], np.ndarray]) -> Value:

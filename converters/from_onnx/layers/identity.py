@@ -9,10 +9,7 @@ from caffe2lrp.layers.dropout import Dropout
 
 @reads("Dropout")
 def _dropout(node: Node) -> None:
-    ratio = node.number("ratio", 0.5)
-    if node.has(1):
-        ratio = float(node.constant(1).reshape(-1)[0])
-    node.add(Dropout(ratio), node.blob())
+    node.add(Dropout(node.constant_number("ratio", 1, 0.5)), node.blob())
 
 
 @reads("Identity")

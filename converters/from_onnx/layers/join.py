@@ -27,7 +27,7 @@ def _split(node: Node) -> None:
     bounds = [0, *np.cumsum(sizes).tolist()]
     if not all(node.is_read(i) for i in range(parts)):
         for i in filter(node.is_read, range(parts)):
-            node.add(cut(x, axis, bounds[i], bounds[i + 1]), x, output=i)
+            node.add(cut(x.shape, {axis: slice(*bounds[i : i + 2])}), x, output=i)
         return
     points = () if len(set(sizes)) == 1 else tuple(bounds[1:-1])
     node.add(Slice(parts, axis, points), x)

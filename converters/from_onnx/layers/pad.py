@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from caffe2lrp.converters.from_onnx.node import Blob, Node, ReadError
+from collections.abc import Mapping
+
+from caffe2lrp.converters.from_onnx.node import Node, ReadError
 from caffe2lrp.converters.from_onnx.registry import reads
+from caffe2lrp.layers import Shape
 from caffe2lrp.layers.base import canonical_axis
 from caffe2lrp.layers.pad import Pad
 
@@ -13,7 +16,7 @@ def _pad(node: Node) -> None:
     x, mode = node.blob(), node.text("mode", "constant")
     widths = node.constant_integers("paddings" if node.opset < 2 else "pads", 1)
     axes = node.constant_integers("axes", 3) or tuple(range(len(x.shape)))
-    value = float(node.constant(2).reshape(-1)[0]) if node.has(2) else node.number("value", 0.0)
+    value = node.constant_number("value", 2, 0.0)
     if widths is None or len(widths) != 2 * len(axes):
         raise ReadError(f"has the pads {widths} for {len(axes)} axes of an input of shape {x.shape}")
     if mode != "constant" and any(widths):
@@ -22,7 +25,7 @@ def _pad(node: Node) -> None:
     for axis, first, last in zip(axes, widths, widths[len(axes) :], strict=False):
         place = canonical_axis(axis, x.shape)
         before[place], after[place] = first, last
-    _add(node, before, after, value)
+    _add(node, Pad(tuple(before), tuple(after), value))
 
 
 @reads("Slice")
@@ -37,26 +40,29 @@ def _slice(node: Node) -> None:
         )
     if any(step != 1 for step in steps):
         raise ReadError(f"takes steps of {steps}; only 1 is supported")
+    _add(node, cut(shape, {axis: slice(*bounds) for axis, *bounds in zip(axes, starts, ends, strict=True)}))
+
+
+def cut(shape: Shape, parts: Mapping[int, slice]) -> Pad:
+    """The layer that takes a part of some axes.
+
+    Raises
+    ------
+    ReadError
+        If nothing is left.
+    """
     before, after = [0] * len(shape), [0] * len(shape)
-    for axis, start, end in zip(axes, starts, ends, strict=True):
+    for axis, part in parts.items():
         place = canonical_axis(axis, shape)
-        taken = range(shape[place])[start:end]
+        taken = range(shape[place])[part]
         if not taken:
-            raise ReadError(f"takes nothing of a size of {shape[place]} with {start}:{end}")
+            raise ReadError(f"takes nothing of a size of {shape[place]}, {part.start}:{part.stop}")
         before[place], after[place] = -taken.start, taken.stop - shape[place]
-    _add(node, before, after, 0.0)
-
-
-def cut(x: Blob, axis: int, start: int, stop: int) -> Pad:
-    """The layer that takes a part of an axis."""
-    place = canonical_axis(axis, x.shape)
-    before, after = [0] * len(x.shape), [0] * len(x.shape)
-    before[place], after[place] = -start, stop - x.shape[place]
     return Pad(tuple(before), tuple(after))
 
 
-def _add(node: Node, before: list[int], after: list[int], value: float) -> None:
-    if any(before) or any(after):
-        node.add(Pad(tuple(before), tuple(after), value), node.blob())
+def _add(node: Node, params: Pad) -> None:
+    if any(params.before) or any(params.after):
+        node.add(params, node.blob())
     else:
         node.give(node.blob())

@@ -47,21 +47,20 @@ def _max_pool(node: Node) -> None:
 @reads("AveragePool")
 def _average_pool(node: Node) -> None:
     x = node.blob()
-    window, size = _window(node, x), _size(node, _window(node, x), x)
-    none = window.none
-    border = (window.begin, window.end) if node.integer("count_include_pad", 0) else (none, none)
+    window = _window(node, x)
+    size, none = _size(node, window, x), (window.none, window.none)
+    border = (window.begin, window.end) if node.integer("count_include_pad", 0) else none
     wanted = _divisors(window, x, size, *border)
     params = _pooling(node, "AVE", window, x, size)
     if params is None:
-        source, params = _padded(node, "AVE", window, x)
+        x, params = _padded(node, "AVE", window, x)
         divisors = np.full(size, float(np.prod(window.kernel)))
     else:
-        source = x
-        divisors = _divisors(window, x, size, *((none, none) if params.kernel is None else (params.pad, params.pad)))
+        divisors = _divisors(window, x, size, *(none if params.kernel is None else (params.pad, params.pad)))
     if np.array_equal(divisors, wanted):
-        node.add(params, source)
+        node.add(params, x)
         return
-    mean = node.add(params, source, part="mean")
+    mean = node.add(params, x, part="mean")
     node.add(Scale(axis=2, num_axes=len(size)), mean, weights={"scale": (divisors / wanted).astype(np.float32)})
 
 
