@@ -39,7 +39,7 @@ from caffe2lrp.layers.base import LayerParams
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.layers.pad import Pad
-from tests import naive
+from tests import fork_cases, naive
 
 Shape = tuple[int, ...]
 Case = tuple[LayerParams, list[Shape]]
@@ -433,6 +433,7 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "LSTM": recurrents(recurrent.LSTM),
     "Parameter": _sources(st.builds(source.Parameter, shapes())),
     "DummyData": _sources(st.builds(source.DummyData, shapes(), st.sampled_from([0.0, 1.0, -2.5]))),
+    **fork_cases.CASES,
 }
 """Random cases of each layer type by Caffe's name."""
 
@@ -530,4 +531,6 @@ CHOSEN: dict[str, list[Case]] = {
         (recurrent.LSTM(33), [(2, 17, 41), (2, 17)]),
     ],
 }
+for _name, _cases in fork_cases.CHOSEN.items():
+    CHOSEN[_name] = [*CHOSEN.get(_name, []), *_cases]
 """Cases that a random choice could miss."""

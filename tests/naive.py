@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from caffe2lrp.ir import Layer, Network
+from tests import naive_forks
 
 Array = np.ndarray
 Weights = Mapping[str, Array]
@@ -759,6 +760,7 @@ FORWARD: dict[str, LayerForward] = {
     "LSTM": recurrent,
     "Parameter": lambda params, weights, inputs: [np.asarray(weights["value"], dtype=np.float64)],
     "DummyData": lambda params, weights, inputs: [np.full(params.shape, params.value)],
+    **naive_forks.FORWARD,
 }
 """Forward of each layer type by Caffe's name: (params, weights, inputs) -> outputs."""
 
@@ -982,6 +984,7 @@ GRADIENT: dict[str, LayerBackward] = {
     "LSTM": lstm_gradient,
     "Parameter": to_nothing,
     "DummyData": to_nothing,
+    **naive_forks.GRADIENT,
 }
 """True derivative of each layer type: (params, weights, inputs, gradients of outputs) -> gradients of inputs."""
 
@@ -1363,6 +1366,7 @@ RELEVANCE: dict[str, LayerBackward] = {
     "LSTM": lstm_relevance,
     "Parameter": to_nothing,
     "DummyData": to_nothing,
+    **naive_forks.RELEVANCE,
 }
 """Relevance of each layer type: (params, weights, inputs, relevance of the outputs, **options) -> of the inputs.
 

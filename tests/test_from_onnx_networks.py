@@ -164,6 +164,48 @@ def test_relevance_of_a_residual_network_is_kept(tmp_path: Path) -> None:
     np.testing.assert_allclose(e.relevance.sum(axis=(1, 2, 3)), e.score, rtol=1e-9)
 
 
+# -- a unit of ShuffleNet -----------------------------------------------------------------------------------------
+
+SHUFFLENET: list[Node] = [
+    ("Conv", ["x", "w0"], ["c0"], {"group": 2}),
+    ("Relu", ["c0"], ["r0"], {}),
+    ("Shape", ["r0"], ["shape"], {}),
+    ("Slice", ["shape", "zero", "one"], ["n"], {}),
+    ("Slice", ["shape", "two", "four"], ["hw"], {}),
+    ("Concat", ["n", "groups", "hw"], ["apart"], {"axis": 0}),
+    ("Reshape", ["r0", "apart"], ["g"], {}),
+    ("Transpose", ["g"], ["t"], {"perm": [0, 2, 1, 3, 4]}),
+    ("Concat", ["n", "all", "hw"], ["together"], {"axis": 0}),
+    ("Reshape", ["t", "together"], ["s"], {}),
+    ("Conv", ["s", "w1"], ["c1"], {"group": 6, "pads": [1, 1, 1, 1], "strides": [2, 2]}),
+    ("Conv", ["c1", "w2"], ["c2"], {"group": 2}),
+    ("AveragePool", ["x"], ["a"], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [2, 2]}),
+    ("Concat", ["a", "c2"], ["j"], {"axis": 1}),
+    ("Relu", ["j"], ["y"], {}),
+    ("ReduceMean", ["y"], ["score"], {"axes": [2, 3], "keepdims": 0}),
+]
+
+
+def test_shufflenet_unit(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    shapes = {"w0": (6, 2, 1, 1), "w1": (6, 1, 3, 3), "w2": (8, 3, 1, 1)}
+    constants = {name: rng.normal(0, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+    wholes = {"zero": [0], "one": [1], "two": [2], "four": [4], "groups": [2, 3], "all": [6]}
+    constants |= {name: np.array(value) for name, value in wholes.items()}
+    model = make_model(SHUFFLENET, {"x": ("N", 4, 7, 9)}, ["score"], constants)
+    network = from_onnx.load(save(model, tmp_path))
+    types = [layer.type for layer in network.layers]
+    assert types[2:5] == ["Reshape", "Permute", "Reshape"]
+    x = rng.normal(0, 1, (3, 4, 7, 9)).astype(np.float32)
+    (expected,) = run(model, x)
+    assert_close(network.forward(x)["score"], expected, 1e-5)
+    e = caffe2lrp.explain(network, x.astype(np.float64), target=5, rule="epsilon", epsilon=1e-12)
+    np.testing.assert_allclose(e.relevance.sum(axis=(1, 2, 3)), e.score, rtol=1e-6)
+
+
+# -- names and outputs --------------------------------------------------------------------------------------------
+
+
 def test_names(tmp_path: Path) -> None:
     """Blobs have the names of tensors, layers those of nodes; what a node is made of is called after it."""
     _, network = resnet(tmp_path, resnet_weights())

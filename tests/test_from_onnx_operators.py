@@ -213,6 +213,19 @@ CASES: dict[str, Case] = {
     "Unsqueeze": one("Unsqueeze", "Reshape", {"a": ints(1, -1)}),
     "Unsqueeze, attribute": one("Unsqueeze", "Reshape", axes=[2, 3], shape=(5,), opset=11),
     "Transpose, nothing moves": one("Transpose", "Reshape", perm=[0, 2, 3, 1], shape=(5, 1, 1)),
+    "Transpose": one("Transpose", "Permute", perm=[0, 2, 3, 1]),
+    "Transpose, all": one("Transpose", "Permute", shape=(3, 5), batches=(1,)),
+    "shuffled channels": Case(
+        [
+            ("Reshape", ["x", "a"], ["r"], {}),
+            ("Transpose", ["r"], ["t"], {"perm": [0, 2, 1, 3, 4]}),
+            ("Reshape", ["t", "b"], ["y"], {}),
+        ],
+        "Reshape Permute Reshape",
+        {"a": ints(1, 2, 3, 5, 7), "b": ints(1, 6, 5, 7)},
+        (6, 5, 7),
+        batches=(1,),  # onnxruntime would not reshape others
+    ),
     "Reshape by Shape": Case(
         [
             ("Shape", ["x"], ["shape"], {}),

@@ -34,6 +34,7 @@ from caffe2lrp.layers import reshape as reshaping
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.layers.pad import Pad
+from caffe2lrp.layers.permute import Permute, ShuffleChannel
 from tests import golden, naive
 
 CONVOLUTIONS = {
@@ -101,6 +102,8 @@ LAYERS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
     "Slice, points": (join.Slice(3, axis=-1, points=(1, 3)), [(2, 3, 4)]),
     "Flatten": (reshaping.Flatten(), [(2, 3, 4)]),
     "Reshape": (reshaping.Reshape((0, -1, 2)), [(2, 3, 4)]),
+    "Permute": (Permute((2, 0)), [(2, 3, 4, 5)]),
+    "ShuffleChannel": (ShuffleChannel(2), [(2, 6, 3)]),
     "Pad": (Pad((0, 1, -2), (2, -1, 3), 0.5), [(2, 3, 4)]),
     "RNN": (recurrent.RNN(3), [(4, 2, 5), (4, 2)]),
     "RNN, static and states": (recurrent.RNN(3, True), [(4, 2, 5), (4, 2), (2, 7), (1, 2, 3)]),

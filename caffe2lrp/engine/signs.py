@@ -10,6 +10,7 @@ from caffe2lrp.layers.eltwise import Eltwise
 from caffe2lrp.layers.join import Concat, Slice
 from caffe2lrp.layers.lrn import LRN
 from caffe2lrp.layers.pad import Pad
+from caffe2lrp.layers.permute import Permute, ShuffleChannel
 from caffe2lrp.layers.pooling import Pooling
 from caffe2lrp.layers.reduction import Reduction
 from caffe2lrp.layers.reshape import Flatten, Reshape
@@ -18,7 +19,22 @@ from caffe2lrp.layers.softmax import Softmax
 from caffe2lrp.layers.tile import Tile
 
 _MAKING = (AbsVal, BNLL, Exp, Sigmoid, Softmax, Threshold)
-_KEEPING = (ArgMax, BatchReindex, Concat, Dropout, Filter, Flatten, LRN, Pooling, Reshape, Slice, Swish, Tile)
+_KEEPING = (
+    ArgMax,
+    BatchReindex,
+    Concat,
+    Dropout,
+    Filter,
+    Flatten,
+    LRN,
+    Permute,
+    Pooling,
+    Reshape,
+    ShuffleChannel,
+    Slice,
+    Swish,
+    Tile,
+)
 
 
 def nonnegative_blobs(network: Network) -> set[str]:
@@ -52,4 +68,4 @@ def _keeps_sign(layer: Layer) -> bool:
         return p.coefficient >= 0
     if isinstance(p, Clip):
         return p.high >= 0
-    return isinstance(p, (*_KEEPING, ReLU))
+    return isinstance(p, (*_KEEPING, Permute, ShuffleChannel, ReLU))

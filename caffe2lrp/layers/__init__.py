@@ -14,6 +14,7 @@ from caffe2lrp.layers import (  # noqa: F401  (importing registers the types)
     lrn,
     mvn,
     pad,
+    permute,
     pooling,
     recurrent,
     reduction,

@@ -12,6 +12,7 @@ from caffe2lrp.engine.layers import (  # noqa: F401
     lrn,
     mvn,
     pad,
+    permute,
     pooling,
     recurrent,
     reduction,

@@ -1,4 +1,4 @@
-"""Another shape for the same values: Reshape, Flatten, Squeeze, Unsqueeze."""
+"""Another shape for the same values: Reshape, Flatten, Squeeze, Unsqueeze; and in another order: Transpose."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from caffe2lrp.converters.from_onnx.node import Blob, Node, ReadError
 from caffe2lrp.converters.from_onnx.registry import reads
 from caffe2lrp.layers import LayerParams, Shape
 from caffe2lrp.layers.base import canonical_axis
+from caffe2lrp.layers.permute import Permute
 from caffe2lrp.layers.reshape import Flatten, Reshape
 
 
@@ -90,12 +91,13 @@ def _unsqueeze(node: Node) -> None:
 
 @reads("Transpose")
 def _transpose(node: Node) -> None:
-    """Only axes of size 1 may move so far: the values stay where they are."""
+    """Where only axes of size 1 move, the values stay where they are."""
     x = node.blob()
     order = node.integers("perm") or tuple(reversed(range(len(x.shape))))
     if sorted(order) != list(range(len(x.shape))):
         raise ReadError(f"its perm {order} is no order of the axes of {x.shape}")
     moved = [axis for axis in order if axis == 0 or x.shape[axis] != 1]
-    if moved != sorted(moved):
-        raise ReadError(f"moves the axes of {x.shape} to the order {order}, which is not supported")
-    reshape(node, x, [x.shape[axis] for axis in order])
+    if moved == sorted(moved):
+        reshape(node, x, [x.shape[axis] for axis in order])
+    else:
+        node.add(Permute(order), x)

@@ -11,6 +11,7 @@ from caffe2lrp.converters.onnx.layers import (  # noqa: F401
     lrn,
     mvn,
     pad,
+    permute,
     pooling,
     recurrent,
     reduction,
