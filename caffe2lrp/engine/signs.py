@@ -19,22 +19,7 @@ from caffe2lrp.layers.softmax import Softmax
 from caffe2lrp.layers.tile import Tile
 
 _MAKING = (AbsVal, BNLL, Exp, Sigmoid, Softmax, Threshold)
-_KEEPING = (
-    ArgMax,
-    BatchReindex,
-    Concat,
-    Dropout,
-    Filter,
-    Flatten,
-    LRN,
-    Permute,
-    Pooling,
-    Reshape,
-    ShuffleChannel,
-    Slice,
-    Swish,
-    Tile,
-)
+_KEEPING = (ArgMax, BatchReindex, Concat, Dropout, Filter, Flatten, LRN, Pooling, Reshape, Slice, Swish, Tile)
 
 
 def nonnegative_blobs(network: Network) -> set[str]:
