@@ -82,3 +82,18 @@ def test_metadata_survives(mean: Any, tmp_path: Path) -> None:
     again = there_and_back(network, tmp_path / "model.onnx")
     assert again.preprocessing == network.preprocessing
     assert again.labels == network.labels
+
+
+@pytest.mark.parametrize("name", ["squeezenet_v1.1", pytest.param("bvlc_googlenet", marks=pytest.mark.slow)])
+def test_a_published_model_is_explained_alike(name: str, shared: Path, tmp_path: Path) -> None:
+    """Read from Caffe's files, and from the ONNX file made of them."""
+    folder = shared / "models" / name
+    network = caffe2lrp.load(folder / "deploy.prototxt", next(folder.glob("*.caffemodel"))).with_batch(1)
+    again = there_and_back(network, tmp_path / "model.onnx")
+    assert [layer.type for layer in again.layers if layer.type != "Dropout"] == [
+        layer.type.replace("Flatten", "Reshape") for layer in network.layers if layer.type != "Dropout"
+    ]
+    x = random_input(network)
+    a, b = (caffe2lrp.explain(net, x, target=284, composite="epsilon_alpha2_beta1") for net in (network, again))
+    assert np.abs(a.relevance).max() > 0
+    assert_close(b.relevance, a.relevance, 1e-6)
