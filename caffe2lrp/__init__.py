@@ -18,12 +18,14 @@ _HOMES = {
     "Composite": "caffe2lrp.composites",
     "Explanation": "caffe2lrp.explanation",
     "Network": "caffe2lrp.ir",
+    "OwnLayer": "caffe2lrp.plugin",
     "Preprocessing": "caffe2lrp.preprocessing",
     "Session": "caffe2lrp.engine.session",
     "explain": "caffe2lrp.explanation",
     "export_onnx": "caffe2lrp.converters.onnx",
     "load": "caffe2lrp.converters.loading",
     "read_composite": "caffe2lrp.composite_file",
+    "register_layer": "caffe2lrp.plugin",
 }
 
 __all__ = [
@@ -31,12 +33,14 @@ __all__ = [
     "Composite",
     "Explanation",
     "Network",
+    "OwnLayer",
     "Preprocessing",
     "Session",
     "explain",
     "export_onnx",
     "load",
     "read_composite",
+    "register_layer",
 ]
 
 if TYPE_CHECKING:
@@ -48,12 +52,13 @@ if TYPE_CHECKING:
     from caffe2lrp.errors import Caffe2LrpError
     from caffe2lrp.explanation import Explanation, explain
     from caffe2lrp.ir import Network
+    from caffe2lrp.plugin import OwnLayer, register_layer
     from caffe2lrp.preprocessing import Preprocessing
 
 
 def __getattr__(name: str) -> Any:
-    if name == "toolbox":
-        return importlib.import_module("caffe2lrp.toolbox")
+    if name in ("plugin", "toolbox"):
+        return importlib.import_module(f"caffe2lrp.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'caffe2lrp' has no attribute '{name}'")

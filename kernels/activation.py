@@ -104,24 +104,6 @@ def bnll(part: Int, parts: Int, x: F1, y: F1) -> None:
 
 
 @kernel
-def swish(part: Int, parts: Int, x: F1, y: F1, beta: Float) -> None:
-    """y = x / (1 + exp(-beta * x)), by way of tanh, which cannot overflow."""
-    start, stop = share(x.size, part, parts)
-    half = x.dtype.type(0.5)
-    for i in range(start, stop):
-        y[i] = x[i] * (half * math.tanh(half * beta * x[i]) + half)
-
-
-@kernel
-def clip(part: Int, parts: Int, x: F1, y: F1, low: Float, high: Float) -> None:
-    """y = max(low, min(x, high)); where these contradict each other low wins, as in Caffe."""
-    start, stop = share(x.size, part, parts)
-    for i in range(start, stop):
-        value = high if x[i] > high else x[i]
-        y[i] = low if value < low else value
-
-
-@kernel
 def threshold(part: Int, parts: Int, x: F1, y: F1, least: Float) -> None:
     """y = 1 where x > least, else 0."""
     start, stop = share(x.size, part, parts)
@@ -222,22 +204,3 @@ def bnll_gradient(part: Int, parts: Int, x: F1, r: F1, r_in: F1) -> None:
     half = x.dtype.type(0.5)
     for i in range(start, stop):
         r_in[i] = r[i] * (half * math.tanh(half * x[i]) + half)
-
-
-@kernel
-def swish_gradient(part: Int, parts: Int, x: F1, r: F1, r_in: F1, beta: Float) -> None:
-    """r_in = r (s + beta x s (1 - s)) with s = 1 / (1 + exp(-beta x))."""
-    start, stop = share(x.size, part, parts)
-    half, one = x.dtype.type(0.5), x.dtype.type(1)
-    for i in range(start, stop):
-        s = half * math.tanh(half * beta * x[i]) + half
-        r_in[i] = r[i] * (s + beta * x[i] * s * (one - s))
-
-
-@kernel
-def clip_gradient(part: Int, parts: Int, x: F1, r: F1, r_in: F1, low: Float, high: Float) -> None:
-    """r_in = r where low <= x <= high, else 0."""
-    start, stop = share(x.size, part, parts)
-    zero = x.dtype.type(0)
-    for i in range(start, stop):
-        r_in[i] = r[i] if low <= x[i] <= high else zero

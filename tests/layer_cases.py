@@ -19,6 +19,7 @@ from caffe2lrp.layers import (
     activation,
     affine,
     argmax,
+    batch,
     batch_norm,
     dropout,
     eltwise,
@@ -29,16 +30,18 @@ from caffe2lrp.layers import (
     pooling,
     recurrent,
     reduction,
-    selection,
     softmax,
     source,
     tile,
 )
 from caffe2lrp.layers import reshape as reshaping
 from caffe2lrp.layers.base import LayerParams
+from caffe2lrp.layers.clipped import Clip
 from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.detection import ProposalLayer
 from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.layers.pad import Pad
+from caffe2lrp.layers.regions import ROIPooling
 from tests import fork_cases, naive
 
 Shape = tuple[int, ...]
@@ -59,6 +62,8 @@ def random_weights(params: LayerParams, shapes: list[Shape], rng: np.random.Gene
     if isinstance(params, batch_norm.BatchNorm):
         weights["variance"] = single(rng.uniform(1, 4, weights["variance"].shape))
         weights["weight"] = np.array([2.0])
+    elif "variance" in weights:
+        weights["variance"] = single(rng.uniform(1, 4, weights["variance"].shape))
     return weights
 
 
@@ -91,7 +96,7 @@ def network_of(case: Case, *, rectify: bool = False, seed: int = 0, **options: A
     the input.
     """
     params, shapes = case
-    if params.selectors:
+    if params.selectors and not isinstance(params, ROIPooling):
         return _guided_network(params, shapes, seed, **options)
     tops = [f"top{i}" for i in range(len(params.output_shapes(shapes)))]
     if not shapes:
@@ -110,13 +115,19 @@ def network_of(case: Case, *, rectify: bool = False, seed: int = 0, **options: A
     shaped: list[Spec] = [
         (f"shape{i}", reshaping.Reshape(shape), [pieces[i]], [bottoms[i]]) for i, shape in enumerate(shapes)
     ]
+    if isinstance(params, ROIPooling):  # whose regions must name images that are there
+        shaped.append(("numbers", Clip(0.0, shapes[0][0] - 0.5), [bottoms[1]], ["regions"]))
+        bottoms[1] = "regions"
+    if isinstance(params, ProposalLayer):  # a picture of 40 x 40 pixels, 40 times as large as it was
+        shaped.append(("size", activation.Power(1.0, 0.0, 40.0), [bottoms[2]], ["picture"]))
+        bottoms[2] = "picture"
     return build({"data": (1, sum(sizes))}, cut, *shaped, ("layer", params, bottoms, tops), seed=seed, **options)
 
 
 def _guided_network(params: LayerParams, shapes: list[Shape], seed: int, **options: Any) -> Network:
     """A layer whose last input holds indices of rows (places of maxima) or selectors (which are not 0)."""
     *values, last = shapes
-    is_index = isinstance(params, selection.BatchReindex)
+    is_index = isinstance(params, batch.BatchReindex)
     whole = [*values, (*last, values[0][0] if is_index else 1)]
     sizes = [math.prod(shape) for shape in whole]
     pieces, bottoms = ([f"{name}{i}" for i in range(len(whole))] for name in ("piece", "in"))
@@ -350,7 +361,7 @@ def embeds(draw: st.DrawFn) -> Case:
 
 @st.composite
 def batch_reindices(draw: st.DrawFn) -> Case:
-    return selection.BatchReindex(), [draw(shapes()), (draw(st.integers(1, 7)),)]
+    return batch.BatchReindex(), [draw(shapes()), (draw(st.integers(1, 7)),)]
 
 
 @st.composite
@@ -358,7 +369,7 @@ def filters(draw: st.DrawFn) -> Case:
     given = draw(st.lists(shapes(), min_size=1, max_size=3))
     n = given[0][0]
     selector = draw(st.sampled_from([(n,), (n, 1), (n, 1, 1, 1)]))
-    return selection.Filter(), [*((n, *shape[1:]) for shape in given), selector]
+    return batch.Filter(), [*((n, *shape[1:]) for shape in given), selector]
 
 
 @st.composite
@@ -403,8 +414,6 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     ),
     "Log": _of(st.builds(activation.Log, st.sampled_from([-1.0, 0.5, 10.0]), st.just(0.25), st.just(3.0))),
     "BNLL": _of(st.just(activation.BNLL())),
-    "Swish": _of(st.builds(activation.Swish, st.sampled_from([1.0, 0.5, -2.0]))),
-    "Clip": _of(st.builds(activation.Clip, st.sampled_from([-1.0, 0.25]), st.sampled_from([0.5, 1.0]))),
     "Threshold": _of(st.builds(activation.Threshold, st.sampled_from([0.0, -0.5, 1.0]))),
     "Dropout": _of(st.just(dropout.Dropout())),
     "MVN": mvns(),
@@ -499,7 +508,6 @@ CHOSEN: dict[str, list[Case]] = {
         (Pad((0, 0), (0, 0)), [(2, 3)]),
     ],
     "Log": [(activation.Log(), [(2, 3, 5)])],  # NaN for negative values
-    "Clip": [(activation.Clip(1.0, -1.0), [(2, 3, 5)])],  # bounds that contradict each other
     "MVN": [
         (mvn.MVN(), [(2, 3, 5, 7)]),
         (mvn.MVN(across_channels=True), [(2, 3, 5, 7)]),
@@ -518,8 +526,8 @@ CHOSEN: dict[str, list[Case]] = {
     ],
     "Tile": [(tile.Tile(3, 2), [(2, 3, 5, 7)]), (tile.Tile(2, 0), [(2, 3)])],
     "Embed": [(embed.Embed(7, 11), [(2, 3, 5)]), (embed.Embed(3, 5, False), [(2,)])],
-    "BatchReindex": [(selection.BatchReindex(), [(2, 3, 5, 7), (5,)]), (selection.BatchReindex(), [(3,), (2,)])],
-    "Filter": [(selection.Filter(), [(3, 2, 5), (3,), (3, 1)])],
+    "BatchReindex": [(batch.BatchReindex(), [(2, 3, 5, 7), (5,)]), (batch.BatchReindex(), [(3,), (2,)])],
+    "Filter": [(batch.Filter(), [(3, 2, 5), (3,), (3, 1)])],
     "RNN": [
         (recurrent.RNN(3), [(5, 2, 7), (5, 2)]),
         (recurrent.RNN(3, True), [(3, 2, 7), (3, 2), (2, 5), (1, 2, 3)]),

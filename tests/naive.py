@@ -255,20 +255,22 @@ def pooling(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     """MAX: the largest value; padding never wins. AVE: sum over the image's cells / `PoolingWindow.divisor` (Caffe).
 
     A window wholly beyond the image (only possible with stride > kernel, pad = 0) gives -FLT_MAX for MAX and
-    0/0 = NaN for AVE, as in Caffe.
+    0/0 = NaN for AVE, as in Caffe. The mask is the pixel of each maximum in row-major order, or -1.
     """
     (x,) = inputs
     size, windows = pooling_windows(params, *x.shape[2:])
     y = np.full((*x.shape[:2], *size), -float(np.finfo(np.float32).max))
+    mask = np.full(y.shape, -1.0)
     for window in windows:
         p, q = window.output
         if params.method == "MAX":
             for n, c, i, j in _winners(x, window):
                 y[n, c, p, q] = x[n, c, i, j]
+                mask[n, c, p, q] = i * x.shape[3] + j
         else:
             total = x[:, :, window.rows, window.cols].sum(axis=(2, 3))
             y[:, :, p, q] = total / window.divisor if window.divisor else np.nan
-    return [y]
+    return [y, mask] if params.mask else [y]
 
 
 # -- local response normalisation ------------------------------------------------------------------------
@@ -734,8 +736,6 @@ FORWARD: dict[str, LayerForward] = {
     "Exp": _elementwise(lambda p, x: _base(p) ** (p.shift + p.scale * x)),
     "Log": _elementwise(lambda p, x: np.log(p.shift + p.scale * x) / np.log(_base(p))),
     "BNLL": _elementwise(lambda p, x: np.logaddexp(0, x)),
-    "Swish": _elementwise(lambda p, x: x * _sigmoid(p.beta * x)),
-    "Clip": _elementwise(lambda p, x: np.maximum(p.low, np.minimum(x, p.high))),
     "Threshold": _elementwise(lambda p, x: (x > p.threshold).astype(np.float64)),
     "Dropout": _elementwise(lambda p, x: x),
     "MVN": mvn,
@@ -798,8 +798,8 @@ def inner_product_gradient(params: Any, weights: Weights, inputs: list[Array], a
 
 
 def pooling_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
-    """MAX: to the first maximum. AVE: g / divisor to each of the image's cells in the window."""
-    (x,), (g,) = inputs, arriving
+    """MAX: to the first maximum. AVE: g / divisor to each of the image's cells in the window. A mask passes nothing."""
+    (x,), g = inputs, arriving[0]
     out = np.zeros(x.shape)
     for window in pooling_windows(params, *x.shape[2:])[1]:
         p, q = window.output
@@ -958,8 +958,6 @@ GRADIENT: dict[str, LayerBackward] = {
     "Exp": _derivative(lambda p, x: np.log(_base(p)) * p.scale * _base(p) ** (p.shift + p.scale * x)),
     "Log": _derivative(lambda p, x: p.scale / ((p.shift + p.scale * x) * np.log(_base(p)))),
     "BNLL": _derivative(lambda p, x: _sigmoid(x)),
-    "Swish": _derivative(lambda p, x: _sigmoid(p.beta * x) * (1 + p.beta * x * (1 - _sigmoid(p.beta * x)))),
-    "Clip": _derivative(lambda p, x: ((x >= p.low) & (x <= p.high)).astype(np.float64)),
     "Threshold": nothing_back,
     "Dropout": _derivative(lambda p, x: 1.0),
     "MVN": mvn_gradient,
@@ -1192,7 +1190,7 @@ def pooling_relevance(
     AVE: R_i = sum over windows of (x_i / d) R / (y + epsilon sign(y)), y = sum of the window / d; with epsilon = 0 this
     is x_i / (sum of the window), and a window whose sum is 0 drops. epsilon = 1e-6 is zennit's Norm.
     """
-    (x,), (R,) = inputs, arriving
+    (x,), R = inputs, arriving[0]
     if params.method == "MAX":
         return pooling_gradient(params, weights, inputs, arriving)
     out = np.zeros(x.shape)
@@ -1340,8 +1338,6 @@ RELEVANCE: dict[str, LayerBackward] = {
     "Exp": pass_through,
     "Log": pass_through,
     "BNLL": pass_through,
-    "Swish": pass_through,
-    "Clip": pass_through,
     "Threshold": nothing_back,
     "Dropout": pass_through,
     "MVN": mvn_relevance,

@@ -19,7 +19,7 @@ from caffe2lrp.converters.caffe.message import Message, new
 from caffe2lrp.converters.caffe.wire import write_wire
 from caffe2lrp.errors import Caffe2LrpError, FileFormatError, ModelError, OptionError
 from caffe2lrp.ir import Network
-from caffe2lrp.layers.activation import BNLL, Clip, Exp, Log, Swish, Threshold
+from caffe2lrp.layers.activation import BNLL, Exp, Log, Threshold
 from caffe2lrp.layers.argmax import ArgMax
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.mvn import MVN
@@ -345,8 +345,6 @@ def plain_params(folder: Folder, kind: str, param: str, bottoms: str = 'bottom: 
         ("Exp", "exp_param { base: 2 scale: 0.5 shift: -1 }", Exp(2.0, 0.5, -1.0)),
         ("Log", "log_param { base: 10 shift: 1 }", Log(10.0, 1.0, 1.0)),
         ("BNLL", "", BNLL()),
-        ("Swish", "swish_param { beta: 1.5 }", Swish(1.5)),
-        ("Clip", "clip_param { min: 0 max: 6 }", Clip(0.0, 6.0)),
         ("Threshold", "threshold_param { threshold: 0.5 }", Threshold(0.5)),
         ("MVN", "", MVN(True, False, float(np.float32(1e-9)))),
         ("MVN", "mvn_param { normalize_variance: false across_channels: true eps: 0.5 }", MVN(False, True, 0.5)),
@@ -379,7 +377,6 @@ def test_embedded_indices(folder: Folder) -> None:
         ("Exp", "exp_param { base: -2 }", "exp_param: base is -2 but must be positive"),
         ("Log", "log_param { base: 1 }", "log_param: base is 1"),
         ("Log", "log_param { base: inf }", "log_param: base is inf"),
-        ("Clip", "clip_param { min: 0 }", "clip_param: min and max must both be given"),
         ("Reduction", "reduction_param { operation: 7 }", "reduction_param: operation 7 is unknown"),
         ("Reduction", "reduction_param { axis: 4 }", "axis 4 does not exist"),
         ("ArgMax", "argmax_param { top_k: 0 }", "argmax_param: top_k must be at least 1"),
@@ -562,7 +559,7 @@ def test_old_files_share_by_name_and_mode(folder: Folder) -> None:
 
 def test_unknown_types_are_all_named(folder: Folder) -> None:
     text = INPUT + (
-        'layer { name: "p" type: "Permute" bottom: "data" top: "p" }\n'
+        'layer { name: "p" type: "Perceive" bottom: "data" top: "p" }\n'
         'layer { name: "q" type: "Python" bottom: "p" top: "q" python_param { module: "m" layer: "L" } }\n'
         'layers_are: "fine"\n'
     )
@@ -570,9 +567,10 @@ def test_unknown_types_are_all_named(folder: Folder) -> None:
         folder.define(text)
     for part in (
         "2 layers cannot be built:",
-        "net.prototxt:2: layer 'p' (Permute): its type is not known",
+        "net.prototxt:2: layer 'p' (Perceive): its type is not known",
         "net.prototxt:3: layer 'q' (Python) [m.L]: its type is not known",
         "Known types: AbsVal, ",
+        "docs/own-layers.md",
     ):
         assert part in str(caught.value)
 
@@ -584,7 +582,7 @@ def test_all_that_is_not_supported_is_reported_at_once(folder: Folder) -> None:
         INPUT
         + chain % ("a", "Unheard", "data", "a", "unheard_param { order: 0 }")
         + chain % ("b", "Convolution", "a", "b", "convolution_param { kernel_size: 3 }")
-        + chain % ("c", "Clip", "b", "c", "clip_param { min: 0 }")
+        + chain % ("c", "Log", "b", "c", "log_param { base: 1 }")
         + chain % ("d", "ReLU", "c", "d", "")
         + chain % ("e", "Tile", "d", "e", "")
         + chain % ("f", "Nowhere", "e", "f", "")
@@ -596,7 +594,7 @@ def test_all_that_is_not_supported_is_reported_at_once(folder: Folder) -> None:
     expected = [
         "2: layer 'a' (Unheard): its type is not known",
         "3: layer 'b' (Convolution): convolution_param: num_output is missing or 0",
-        "4: layer 'c' (Clip): clip_param: min and max must both be given",
+        "4: layer 'c' (Log): log_param: base is 1, to which there is no logarithm",
         "6: layer 'e' (Tile): tile_param: tiles is missing or less than 1",
         "7: layer 'f' (Nowhere): its type is not known",
     ]
@@ -968,6 +966,23 @@ WORDS += [
     b"param",
     b"\n",
     b" ",
+]
+WORDS += [
+    b'"%s"' % name for name in (b"ArgMax", b"BatchReindex", b"Embed", b"Exp", b"Filter", b"MVN", b"Reduction", b"Tile")
+]
+WORDS += [
+    b"tile_param { tiles: 99999999999",
+    b"argmax_param { axis:",
+    b"reduction_param { axis:",
+    b"share_mode: PERMISSIVE",
+]
+WORDS += [
+    b"exp_param { base:",
+    b"embed_param { num_output:",
+    b"input_dim: 4",
+    b"shift: 1e30",
+    b'param { name: "w"',
+    b"Split",
 ]
 
 

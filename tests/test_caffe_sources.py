@@ -34,6 +34,7 @@ def test_an_input_layer_with_several_tops(folder: Folder) -> None:
     network = folder.define(INPUTS % "shape { dim: [4, 2] }" + lstm)
     assert network.inputs == {"x": (4, 2, 3), "cont": (4, 2)}
     assert network.shapes["h"] == (4, 2, 5)
+    assert any("layer 'rec' (LSTM): begins every run with states of 0" in note for note in network.notes)
     assert folder.define(INPUTS % "" + ADD % ("x", "cont")).inputs == {"x": (4, 2, 3), "cont": (4, 2, 3)}
     three = 'layer { name: "in" type: "Input" top: "x" top: "y" top: "z" input_param { shape {} shape {} } }\n'
     with pytest.raises(ModelError, match=r"layer 'in' \(Input\): has 3 tops but 2 shapes; give one for each"):

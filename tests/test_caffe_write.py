@@ -12,12 +12,16 @@ from caffe2lrp.converters.caffe.layers import known_types
 from caffe2lrp.errors import FileFormatError, ModelError
 from caffe2lrp.ir import Layer, Network
 from caffe2lrp.layers import REGISTRY
-from caffe2lrp.layers.activation import BNLL, ELU, Clip, Exp, Log, Power, PReLU, ReLU, Swish, Threshold
+from caffe2lrp.layers.activation import BNLL, ELU, Exp, Log, Power, PReLU, ReLU, Threshold
 from caffe2lrp.layers.affine import Bias, Scale
 from caffe2lrp.layers.argmax import ArgMax
+from caffe2lrp.layers.axpy import Axpy
 from caffe2lrp.layers.base import LayerParams
-from caffe2lrp.layers.batch_norm import BatchNorm
+from caffe2lrp.layers.batch import BatchReindex, Filter
+from caffe2lrp.layers.batch_norm import BN, BatchNorm
+from caffe2lrp.layers.clipped import Clip, HardSigmoid, HardSwish, Swish
 from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.detection import DetectionOutput, PriorBox, ProposalLayer
 from caffe2lrp.layers.dropout import Dropout
 from caffe2lrp.layers.eltwise import Eltwise
 from caffe2lrp.layers.embed import Embed
@@ -25,15 +29,18 @@ from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.layers.join import Concat, Slice
 from caffe2lrp.layers.lrn import LRN
 from caffe2lrp.layers.mvn import MVN
+from caffe2lrp.layers.normalize import Normalize
 from caffe2lrp.layers.pad import Pad
+from caffe2lrp.layers.permute import Permute, ShuffleChannel
 from caffe2lrp.layers.pooling import Pooling
 from caffe2lrp.layers.recurrent import LSTM, RNN
 from caffe2lrp.layers.reduction import Reduction
+from caffe2lrp.layers.regions import ROIPooling
 from caffe2lrp.layers.reshape import Flatten, Reshape
-from caffe2lrp.layers.selection import BatchReindex, Filter
 from caffe2lrp.layers.softmax import Softmax
 from caffe2lrp.layers.source import DummyData, Parameter
 from caffe2lrp.layers.tile import Tile
+from caffe2lrp.layers.upsample import Interp, Upsample
 from tests.golden import single_precision
 from tests.test_caffe_oracle import read_with_oracle
 
@@ -91,7 +98,7 @@ def test_layers_run_in_place_again(shared: Path, tmp_path: Path) -> None:
 
 # One or more examples of every layer type, with unusual values everywhere: (parameters, input shapes).
 IMAGE = (2, 4, 9, 8)
-NOT_IN_CAFFE = {"LogSoftmax", "Pad", "Permute", "ShuffleChannel"}
+NOT_IN_CAFFE = {"LogSoftmax", "Pad"}
 EXAMPLES: list[tuple[LayerParams, list[tuple[int, ...]]]] = [
     *((REGISTRY[name](), [IMAGE]) for name in ("ReLU", "Sigmoid", "TanH", "AbsVal", "Softmax", "Flatten", "LRN")),
     (ReLU(0.1), [IMAGE]),
@@ -103,9 +110,6 @@ EXAMPLES: list[tuple[LayerParams, list[tuple[int, ...]]]] = [
     (Exp(2.5, -0.5, 0.25), [IMAGE]),
     (Log(10.0, 0.1, 3.0), [IMAGE]),
     (BNLL(), [IMAGE]),
-    (Swish(-0.5), [IMAGE]),
-    (Clip(0.0, 6.0), [IMAGE]),
-    (Clip(-1.5, 0.0), [IMAGE]),
     (Threshold(-0.25), [IMAGE]),
     (Dropout(0.75), [IMAGE]),
     (MVN(), [IMAGE]),
@@ -154,6 +158,42 @@ EXAMPLES: list[tuple[LayerParams, list[tuple[int, ...]]]] = [
     (Parameter((2, 3)), []),
     (DummyData((2, 3)), []),
     (DummyData((2, 3, 1), -0.1), []),
+    (Permute((0, 2, 3, 1)), [IMAGE]),
+    (ShuffleChannel(2), [IMAGE]),
+    (Normalize(), [IMAGE]),
+    (Normalize(False, False, 1e-4), [IMAGE]),
+    (BN(), [IMAGE]),
+    (BN(epsilon=1e-3), [IMAGE]),
+    (BN(statistics=False), [IMAGE]),
+    (Clip(0.0, 6.0), [IMAGE]),
+    (Clip(-1.5, 0.0), [IMAGE]),
+    (Swish(), [IMAGE]),
+    (Swish(0.7), [IMAGE]),
+    (HardSigmoid(0.3, 0.4), [IMAGE]),
+    (HardSigmoid(0.2, 0.5), [IMAGE]),
+    (HardSwish(), [IMAGE]),
+    (Axpy(), [(2, 4, 1, 1), IMAGE, IMAGE]),
+    (Upsample((3, 3)), [IMAGE]),
+    (Upsample((2, 1)), [IMAGE]),
+    (Upsample((2, 2), None, (1, 0)), [IMAGE, IMAGE]),
+    (Upsample((2, 2), (17, 15)), [IMAGE, IMAGE]),
+    (Interp((17, 33)), [IMAGE]),
+    (Interp(None, 1, 8, (1, 2)), [IMAGE]),
+    (Interp(None, 2, 1), [IMAGE]),
+    (ROIPooling((6, 7), 0.0625), [IMAGE, (3, 5)]),
+    (PriorBox((30.0,)), [IMAGE, (2, 3, 300, 300)]),
+    (
+        PriorBox(
+            (30.0, 45.5), (60.0, 80.0), (2.0, 3.0), False, True, (0.1, 0.1, 0.2, 0.2), (300, 200), (8.0, 4.0), 0.25
+        ),
+        [IMAGE],
+    ),
+    (ProposalLayer(8, (4.0, 8.0), scores=True), [(1, 12, 5, 4), (1, 24, 5, 4), (1, 3)]),
+    (DetectionOutput(3), [(2, 20), (2, 15), (1, 2, 20)]),
+    (
+        DetectionOutput(3, False, -1, 0.45, 400, 0.9, "CENTER_SIZE", True, 200, 0.0),
+        [(2, 60), (2, 15), (1, 2, 20)],
+    ),
 ]
 
 

@@ -88,6 +88,10 @@ def test_inputs_of_ones_own(network: Network, tmp_path: Path) -> None:
         verify(network, tmp_path / "net.onnx", np.zeros((2, 3, 9, 9), np.float32))
     with pytest.raises(OptionError, match="has the input"):
         verify(network, tmp_path / "net.onnx", {"image": x})
+    for empty in (x[:0], np.float32(1)):
+        with pytest.raises(OptionError, match="empty batch"):
+            verify(network, tmp_path / "net.onnx", empty)
+    assert diff(network, OnnxBlobs(tmp_path / "net.onnx")).passed  # two images in one, one in the other
 
 
 def test_half_precision_has_a_tolerance_of_its_own(network: Network, tmp_path: Path) -> None:
@@ -116,6 +120,10 @@ def test_a_model_that_begins_with_preprocessing(network: Network, tmp_path: Path
 def test_another_networks_file(network: Network, tmp_path: Path) -> None:
     export_onnx(chain((1, 3, 9, 8), activation.ReLU()), tmp_path / "net.onnx")
     with pytest.raises(ModelError, match="another network"):
+        verify(network, tmp_path / "net.onnx")
+    other = build({"pixels": (1, 3, 9, 8)}, ("prob", activation.ReLU(), ["pixels"], ["prob"]))
+    export_onnx(other, tmp_path / "net.onnx")
+    with pytest.raises(OptionError, match=r"has the input\(s\) data, but those given are pixels"):
         verify(network, tmp_path / "net.onnx")
 
 

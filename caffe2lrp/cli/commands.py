@@ -155,6 +155,15 @@ Resize = Annotated[
         help="Before the centre crop: 'short 256', 'long 227' or 'stretch 256'; without number, the input's size.",
     ),
 ]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE.py",
+        rich_help_panel=MODEL,
+        help="Python file with layer types of your own, see docs/own-layers.md; it is run. May be repeated.",
+    ),
+]
 Target = Annotated[
     list[str] | None,
     typer.Option(
@@ -230,6 +239,7 @@ def explain(
     weights: Weights = None,
     labels: Labels = None,
     input_shape: InputShape = None,
+    plugin: Plugins = None,
     target: Target = None,
     rule: Rules = None,
     composite: Composites = None,
@@ -291,7 +301,7 @@ def explain(
     given = {"beta": beta, "epsilon": epsilon, "gamma": gamma}
     run(
         images,
-        ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize),
+        ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize, plugin or ()),
         RuleOptions(rule or (), composite or (), {k: v for k, v in given.items() if v is not None}, lrn, layer, start),
         ExplainOptions(target or (), out, cmap, account, as_json),
         dtype,
@@ -471,6 +481,7 @@ def predict(
     weights: Weights = None,
     labels: Labels = None,
     input_shape: InputShape = None,
+    plugin: Plugins = None,
     mean: Mean = None,
     channels: ChannelOrder = None,
     scale: Scale = None,
@@ -486,7 +497,7 @@ def predict(
     """
     from caffe2lrp.cli.predict import run
 
-    options = ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize)
+    options = ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize, plugin or ())
     run(images, options, top, dtype, threads, as_json=as_json)
 
 
@@ -496,6 +507,7 @@ def inspect(
     prototxt: Prototxt = None,
     weights: Weights = None,
     input_shape: InputShape = None,
+    plugin: Plugins = None,
     batch: Annotated[
         int | None, typer.Option(min=1, metavar="N", rich_help_panel=MODEL, help="Batch size in place of the file's.")
     ] = None,
@@ -504,7 +516,7 @@ def inspect(
     """Show a net: layers with shapes, parameters, multiply-adds and where they were defined. No weights are needed."""
     from caffe2lrp.cli.inspect import run
 
-    options = ModelOptions(model, prototxt, weights, input_shape=input_shape)
+    options = ModelOptions(model, prototxt, weights, input_shape=input_shape, plugins=plugin or ())
     run(files or (), options, batch, as_json=as_json)
 
 
@@ -516,6 +528,7 @@ def convert(
     weights: Weights = None,
     labels: Labels = None,
     input_shape: InputShape = None,
+    plugin: Plugins = None,
     mean: Mean = None,
     channels: ChannelOrder = None,
     scale: Scale = None,
@@ -573,7 +586,7 @@ def convert(
 
     run(
         files or (),
-        ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize),
+        ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize, plugin or ()),
         ConvertOptions(out, opset, batch, with_preprocessing, simplify, fp16, verify, image or ()),
         ComparisonOptions(tolerance, seed, report, as_json),
         threads,

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
-from typing import Any
 
 from caffe2lrp.cli.options import ComparisonOptions
-from caffe2lrp.cli.terminal import print_table
+from caffe2lrp.cli.terminal import finite, print_table
 from caffe2lrp.converters.onnx import Difference, Report
 from caffe2lrp.errors import FileFormatError, OptionError
 
-FAILED = 2
 _LISTED = 5
 
 
@@ -26,18 +23,9 @@ def write_report(report: Report, options: ComparisonOptions) -> None:
     if options.report is None:
         return
     try:
-        options.report.write_text(json.dumps(_finite(report.to_dict()), indent=2) + "\n", encoding="utf-8")
+        options.report.write_text(json.dumps(finite(report.to_dict()), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise FileFormatError(f"{options.report}: cannot write the file: {error.strerror or error}") from None
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no number for infinity."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_report(report: Report) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import typer
 
-from caffe2lrp.cli.comparison import FAILED, check_report, departs, print_report, write_report
+from caffe2lrp.cli.comparison import check_report, departs, print_report, write_report
 from caffe2lrp.cli.options import ComparisonOptions, parse_shape
+from caffe2lrp.cli.running import FAILED
 from caffe2lrp.cli.terminal import error, print_json
 from caffe2lrp.converters import loading
 from caffe2lrp.converters.onnx import OnnxBlobs, StoredBlobs, diff

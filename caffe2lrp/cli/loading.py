@@ -47,6 +47,7 @@ def open_network(options: ModelOptions, *, pictures: bool = True) -> Network:
         If the network does not take pictures.
     """
     check_sources(options)
+    load_plugins(options)
     files = files_of(options)
     if files:
         network = loading.load(*files, input_shape=parse_shape(options.input_shape))
@@ -75,6 +76,7 @@ def open_definition(options: ModelOptions, files: Sequence[Path] = ()) -> Networ
     """
     check_files(options, files)
     check_sources(options)
+    load_plugins(options)
     files = files or files_of(options)
     shape = parse_shape(options.input_shape)
     if len(files) == 2:
@@ -98,6 +100,14 @@ def check_sources(options: ModelOptions) -> None:
     """Refuse a model's name together with files."""
     if options.model is not None and files_of(options):
         raise OptionError("give --model or --prototxt and --weights, not both")
+
+
+def load_plugins(options: ModelOptions) -> None:
+    """Load the plug-ins whose layer types the network may have."""
+    from caffe2lrp.plugin import load_file
+
+    for path in options.plugins:
+        load_file(path)
 
 
 def files_of(options: ModelOptions) -> list[Path]:

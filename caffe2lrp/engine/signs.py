@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from caffe2lrp.ir import Layer, Network
-from caffe2lrp.layers.activation import BNLL, AbsVal, Clip, Exp, ReLU, Sigmoid, Swish, Threshold
+from caffe2lrp.layers.activation import BNLL, AbsVal, Exp, ReLU, Sigmoid, Threshold
 from caffe2lrp.layers.argmax import ArgMax
+from caffe2lrp.layers.batch import BatchReindex, Filter
+from caffe2lrp.layers.clipped import Clip, HardSigmoid, Swish
 from caffe2lrp.layers.dropout import Dropout
 from caffe2lrp.layers.eltwise import Eltwise
 from caffe2lrp.layers.join import Concat, Slice
@@ -13,13 +15,15 @@ from caffe2lrp.layers.pad import Pad
 from caffe2lrp.layers.permute import Permute, ShuffleChannel
 from caffe2lrp.layers.pooling import Pooling
 from caffe2lrp.layers.reduction import Reduction
+from caffe2lrp.layers.regions import ROIPooling
 from caffe2lrp.layers.reshape import Flatten, Reshape
-from caffe2lrp.layers.selection import BatchReindex, Filter
 from caffe2lrp.layers.softmax import Softmax
 from caffe2lrp.layers.tile import Tile
+from caffe2lrp.layers.upsample import Interp, Upsample
 
-_MAKING = (AbsVal, BNLL, Exp, Sigmoid, Softmax, Threshold)
+_MAKING = (AbsVal, BNLL, Exp, HardSigmoid, Sigmoid, Softmax, Threshold)
 _KEEPING = (ArgMax, BatchReindex, Concat, Dropout, Filter, Flatten, LRN, Pooling, Reshape, Slice, Swish, Tile)
+_MOVING = (Interp, Permute, ROIPooling, ShuffleChannel, Upsample)
 
 
 def nonnegative_blobs(network: Network) -> set[str]:
@@ -34,12 +38,12 @@ def nonnegative_blobs(network: Network) -> set[str]:
 
 def _makes_nonnegative(layer: Layer) -> bool:
     p = layer.params
-    if isinstance(p, Clip):
-        return p.low >= 0
     if isinstance(p, ArgMax):
         return not p.out_max_val
     if isinstance(p, Reduction):
         return p.operation in ("ASUM", "SUMSQ") and p.coefficient >= 0
+    if isinstance(p, Clip):
+        return p.low >= 0
     return isinstance(p, _MAKING) or (isinstance(p, ReLU) and p.negative_slope == 0)
 
 
@@ -53,4 +57,4 @@ def _keeps_sign(layer: Layer) -> bool:
         return p.coefficient >= 0
     if isinstance(p, Clip):
         return p.high >= 0
-    return isinstance(p, (*_KEEPING, Permute, ShuffleChannel, ReLU))
+    return isinstance(p, (*_KEEPING, *_MOVING, ReLU))

@@ -136,27 +136,6 @@ class BNLL(Activation):
 
 @register
 @dataclass(frozen=True)
-class Swish(Activation):
-    """x / (1 + exp(-beta * x))."""
-
-    type = "Swish"
-
-    beta: float = 1.0
-
-
-@register
-@dataclass(frozen=True)
-class Clip(Activation):
-    """x, but at least `low` and at most `high`."""
-
-    type = "Clip"
-
-    low: float
-    high: float
-
-
-@register
-@dataclass(frozen=True)
 class Threshold(Activation):
     """1 where x > threshold, else 0."""
 

@@ -23,6 +23,9 @@ class Pooling(LayerParams):
         (vertical, horizontal), in pixels.
     ceil
         Whether the output size is rounded up, as Caffe does; some forks round down on request.
+    mask
+        Whether there is a second output: where each maximum was, as a number of a pixel in row-major order (-1 where
+        a window has no pixel).
     """
 
     type = "Pooling"
@@ -32,6 +35,7 @@ class Pooling(LayerParams):
     stride: tuple[int, int] = (1, 1)
     pad: tuple[int, int] = (0, 0)
     ceil: bool = True
+    mask: bool = False
 
     def window(self, shape: Shape) -> tuple[int, int]:
         """Window size for an input shape; the whole image for global pooling."""
@@ -45,7 +49,9 @@ class Pooling(LayerParams):
         if any(p >= k for p, k in zip(self.pad, window, strict=True)):
             raise ShapeError(f"padding {self.pad} must be smaller than the window {window}")
         spatial = tuple(map(self._size, shape[2:], window, self.stride, self.pad))
-        return [(*shape[:2], *spatial)]
+        if self.mask and self.method != "MAX":
+            raise ShapeError(f"{self.method} pooling has no mask; only MAX pooling has")
+        return [(*shape[:2], *spatial)] * (2 if self.mask else 1)
 
     def _size(self, size: int, k: int, s: int, p: int) -> int:
         span = size + 2 * p - k

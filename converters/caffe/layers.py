@@ -14,8 +14,9 @@ from caffe2lrp.converters.caffe.constants import dummy_shape
 from caffe2lrp.converters.caffe.message import Message, new
 from caffe2lrp.converters.caffe.schema import SCHEMAS
 from caffe2lrp.layers import REGISTRY, LayerParams
-from caffe2lrp.layers.activation import Clip, Exp, Log
+from caffe2lrp.layers.activation import Exp, Log
 from caffe2lrp.layers.argmax import ArgMax
+from caffe2lrp.layers.batch import Filter
 from caffe2lrp.layers.batch_norm import BatchNorm
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.eltwise import Eltwise
@@ -27,7 +28,6 @@ from caffe2lrp.layers.pooling import Pooling
 from caffe2lrp.layers.recurrent import LSTM, RNN, Recurrent
 from caffe2lrp.layers.reduction import Reduction
 from caffe2lrp.layers.reshape import Reshape
-from caffe2lrp.layers.selection import Filter
 from caffe2lrp.layers.source import DummyData, Parameter
 from caffe2lrp.layers.tile import Tile
 
@@ -39,6 +39,9 @@ Writer = Callable[[Any], Message]
 class ParameterError(ValueError):
     """Parameters contradict each other or ask for what is not supported; the builder adds the place."""
 
+
+PYTHON_LAYERS: dict[tuple[str, str], str] = {}
+"""Types that layers written in Python stand for, by module and class."""
 
 _READERS: dict[str, Reader] = {}
 _WRITERS: dict[str, tuple[str, Writer]] = {}
@@ -62,13 +65,12 @@ _PLAIN: dict[str, tuple[str, dict[str, str]]] = {
     "Scale": ("scale_param", {"axis": "axis", "num_axes": "num_axes", "bias": "bias_term"}),
     "Sigmoid": ("", {}),
     "Softmax": ("softmax_param", {"axis": "axis"}),
-    "Swish": ("swish_param", {"beta": "beta"}),
     "TanH": ("", {}),
     "Threshold": ("threshold_param", {"threshold": "threshold"}),
 }
 """Types without rules of their own: the message, and the field of each attribute."""
 
-_STATED = frozenset({("ArgMaxParameter", "axis"), ("ClipParameter", "min"), ("ClipParameter", "max")})
+_STATED = frozenset({("ArgMaxParameter", "axis")})
 """Fields whose being there means something, whatever their value."""
 
 
@@ -147,10 +149,15 @@ def write_params(params: LayerParams) -> tuple[str, Message] | None:
         name, attributes = _PLAIN[params.type]
         if not name:
             return None
-        schema = SCHEMAS["LayerParameter"].by_name[name].type
+        schema = SCHEMAS["LayerParameter"].variant(params.type).by_name[name].type
         message = new(schema, **{source: getattr(params, attribute) for attribute, source in attributes.items()})
     _drop_defaults(message)
     return (name, message) if message.values else None
+
+
+def file_type(params: LayerParams) -> str:
+    """How files spell the type of a layer."""
+    return "Python" if params.type in PYTHON_LAYERS.values() else params.type
 
 
 def _drop_defaults(message: Message) -> None:
@@ -257,7 +264,8 @@ def _read_pooling(layer: Message, note: Note) -> LayerParams:
     if whole and (stride != (1, 1) or pad != (0, 0)):
         raise ParameterError("global_pooling allows only pad 0 and stride 1")
     kernel = None if whole else _positive("kernel_size", _window(param, "kernel_size"))
-    return Pooling(cast(Literal["MAX", "AVE"], method), kernel, stride, pad, _rounds_up(param, note))
+    up, mask = _rounds_up(param, note), method == "MAX" and len(layer.all("top")) == 2
+    return Pooling(cast(Literal["MAX", "AVE"], method), kernel, stride, pad, up, mask)
 
 
 def _rounds_up(param: Message, note: Note) -> bool:
@@ -309,18 +317,23 @@ def _write_inner_product(params: InnerProduct) -> Message:
 
 @reads("LSTM")
 def _read_lstm(layer: Message, note: Note) -> LayerParams:
-    return LSTM(*_recurrent(layer))
+    return LSTM(*_recurrent(layer, note))
 
 
 @reads("RNN")
 def _read_rnn(layer: Message, note: Note) -> LayerParams:
-    return RNN(*_recurrent(layer))
+    return RNN(*_recurrent(layer, note))
 
 
-def _recurrent(layer: Message) -> tuple[int, bool]:
+def _recurrent(layer: Message, note: Note) -> tuple[int, bool]:
     param = layer.get("recurrent_param")
     if param.get("num_output") <= 0:
         raise ParameterError("num_output is missing or 0")
+    if not param.get("expose_hidden"):
+        note(
+            "begins every run with states of 0, where Caffe goes on from the run before if the first continuation "
+            "indicators are not 0; run a sequence as a whole, it may have any number of steps"
+        )
     return param.get("num_output"), param.get("expose_hidden")
 
 
@@ -426,19 +439,6 @@ def _read_log(layer: Message, note: Note) -> LayerParams:
 @writes("Log", "log_param")
 def _write_log(params: Log) -> Message:
     return new("LogParameter", base=params.base, scale=params.scale, shift=params.shift)
-
-
-@reads("Clip")
-def _read_clip(layer: Message, note: Note) -> LayerParams:
-    param = layer.get("clip_param")
-    if not (param.has("min") and param.has("max")):
-        raise ParameterError("min and max must both be given")
-    return Clip(param.get("min"), param.get("max"))
-
-
-@writes("Clip", "clip_param")
-def _write_clip(params: Clip) -> Message:
-    return new("ClipParameter", min=params.low, max=params.high)
 
 
 @reads("Reduction")

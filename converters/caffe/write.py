@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from caffe2lrp.converters.caffe.files import PathLike
-from caffe2lrp.converters.caffe.layers import ParameterError, write_params
+from caffe2lrp.converters.caffe.layers import ParameterError, file_type, write_params
 from caffe2lrp.converters.caffe.message import Message, new
 from caffe2lrp.converters.caffe.schema import Field
 from caffe2lrp.converters.caffe.wire import write_wire
@@ -92,7 +92,7 @@ def _layer_message(layer: Layer, name: Callable[[str], str], weights: bool) -> M
     message = new(
         "LayerParameter",
         name=layer.name,
-        type=layer.type,
+        type=file_type(layer.params),
         bottom=[name(blob) for blob in layer.inputs],
         top=[name(blob) for blob in layer.outputs],
     )
@@ -101,12 +101,15 @@ def _layer_message(layer: Layer, name: Callable[[str], str], weights: bool) -> M
             new("BlobProto", shape=new("BlobShape", dim=array.shape), data=[_flat(array)])
             for array in layer.weights.values()
         ]
+    message.schema = message.schema.variant(layer.type)
     try:
         param = write_params(layer.params)
     except ParameterError as error:
         raise ModelError(f"{layer}: {error}; the net cannot be written as a Caffe file") from None
     if param is not None:
         message.set(*param)
+        if weights and not message.schema.by_name[param[0]].number:
+            raise FileFormatError(f"{layer}: no binary file can hold its parameters, as {param[0]} has no field number")
     return message
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,23 +21,6 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Blobs = Mapping[str, np.ndarray]
-
-
-class Runnable(Protocol):
-    """Something that makes blobs of inputs."""
-
-    title: str
-    origins: Mapping[str, str]
-
-    def random_inputs(self, seed: int) -> dict[str, np.ndarray]:
-        """Seeded random inputs by name."""
-
-    def run(self, inputs: Blobs) -> Blobs:
-        """All blobs in the order of execution, without the inputs."""
-
-    def check_inputs(self, names: Sequence[str]) -> None:
-        """Raise `OptionError` unless these are its inputs."""
-
 
 # -- networks --------------------------------------------------------------------------------------
 
@@ -54,9 +39,9 @@ class NetworkBlobs:
         self.title = network.name or "the network"
         self.origins = {blob: str(layer) for blob, layer in network.producers.items()}
 
-    def random_inputs(self, seed: int) -> dict[str, np.ndarray]:
-        """As `random_inputs` for two images, or for the network's own batch size."""
-        return random_inputs(self.network, seed)
+    def random_inputs(self, seed: int, n: int | None = None) -> dict[str, np.ndarray]:
+        """As the function of this name."""
+        return random_inputs(self.network, seed, n)
 
     def check_inputs(self, names: Sequence[str]) -> None:
         """Raise `OptionError` unless these are the network's inputs."""
@@ -66,8 +51,10 @@ class NetworkBlobs:
         """All blobs, by the IR's names."""
         given = {blob: np.asarray(inputs[blob], np.float32) for blob in self.network.inputs}
         x = given[self.network.input] if len(given) == 1 else given
-        once = self.network.with_layers(self.network.layers)  # plans stay with a network, and are large
-        return once.forward(x, keep=[blob for blob in once.shapes if blob not in given])
+        once = self.network.with_layers(self.network.layers)
+        values = once.forward(x, keep=[blob for blob in once.shapes if blob not in given])
+        once._plans.clear()  # they are large, and hold on to the network that holds on to them
+        return values
 
 
 def random_inputs(network: Network, seed: int, n: int | None = None) -> dict[str, np.ndarray]:
@@ -142,17 +129,20 @@ class OnnxBlobs:
             item.name: (item.type, list(item.shape)) for item in self._session(self._model, optimise=False).get_inputs()
         }
 
+        if not self._inputs:
+            raise ModelError(f"{self.title}: the model has no input")
+
     @property
     def inputs(self) -> list[str]:
         """Names of the inputs."""
         return list(self._inputs)
 
-    def random_inputs(self, seed: int) -> dict[str, np.ndarray]:
-        """Normal values, or bytes; an open size is 2."""
+    def random_inputs(self, seed: int, n: int | None = None) -> dict[str, np.ndarray]:
+        """Normal values, or bytes; an open size is `n`, or 2."""
         rng = np.random.default_rng(seed)
         made = {}
         for name, (kind, sizes) in self._inputs.items():
-            shape = [d if isinstance(d, int) else 2 for d in sizes]
+            shape = [d if isinstance(d, int) else n or 2 for d in sizes]
             dtype = _TYPES.get(kind, np.float32)
             pixels = np.issubdtype(dtype, np.integer)
             made[name] = (rng.integers(0, 256, shape) if pixels else rng.normal(size=shape)).astype(dtype)
@@ -161,6 +151,12 @@ class OnnxBlobs:
     def check_inputs(self, names: Sequence[str]) -> None:
         """Raise `OptionError` unless these are the model's inputs."""
         _same_inputs(self.title, self.inputs, names)
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether the first input is made of bytes: pixels, which the model prepares itself."""
+        kind, _ = next(iter(self._inputs.values()))
+        return kind == "tensor(uint8)"
 
     @property
     def batch(self) -> int | None:
@@ -242,7 +238,9 @@ class OnnxBlobs:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self._folder))
         options.add_session_config_entry("session.disable_prepacking", "1")  # it would be another copy of the weights
         try:
-            return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )  # it would retry, and print
         except Exception as error:  # onnxruntime's exceptions have no base class of their own
             raise ModelError(f"{self.title}: onnxruntime cannot load it: {_first_line(error)}") from None
 
@@ -254,6 +252,14 @@ class OnnxBlobs:
 
     def _typed(self, inputs: Blobs) -> dict[str, np.ndarray]:
         return {name: np.ascontiguousarray(inputs[name], _TYPES.get(kind)) for name, (kind, _) in self._inputs.items()}
+
+
+def return_memory() -> None:
+    """Give freed memory back to the system: glibc keeps arrays of up to 32 MB for later."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def _node(node: onnx.NodeProto) -> str:

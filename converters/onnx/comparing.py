@@ -14,6 +14,7 @@ TOLERANCE = 1e-4
 """Of two programs in single precision: largest difference in a blob, divided by the blob's largest value."""
 
 _LOWEST = 1e30  # from here on values stand for "nothing" (Caffe's -FLT_MAX) and are no measure of the others
+_AT_ONCE = 1 << 20  # values: blobs may be large, and double precision makes them larger
 
 
 @dataclass(frozen=True)
@@ -105,23 +106,29 @@ def compare(
 
 def difference(blob: str, origin: str, first: np.ndarray, second: np.ndarray) -> Difference:
     """Compare two arrays; axes of size 1 do not count, as in Caffe's files."""
-    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    ordinary = np.abs(a[np.isfinite(a) & (np.abs(a) < _LOWEST)])
-    largest = float(ordinary.max()) if ordinary.size else 0.0
-    absolute = _apart(a, b)
-    return Difference(blob, origin, a.shape, largest, absolute, absolute / (largest or 1.0))
+    same = [d for d in first.shape if d != 1] == [d for d in second.shape if d != 1]
+    a, b = first.reshape(-1), second.reshape(-1)
+    starts = range(0, a.size, _AT_ONCE)
+    largest = max((_largest(a[i : i + _AT_ONCE]) for i in starts), default=0.0)
+    absolute = np.inf
+    if same:
+        absolute = max((_apart(a[i : i + _AT_ONCE], b[i : i + _AT_ONCE]) for i in starts), default=0.0)
+    return Difference(blob, origin, first.shape, largest, absolute, absolute / (largest or 1.0))
 
 
-def _apart(a: np.ndarray, b: np.ndarray) -> float:
+def _largest(a: np.ndarray) -> float:
+    size = np.abs(a.astype(np.float64))
+    return float(np.max(size, where=size < _LOWEST, initial=0.0))
+
+
+def _apart(first: np.ndarray, second: np.ndarray) -> float:
     """Largest difference; values that are equal, infinite or no number in both do not differ."""
-    if [d for d in a.shape if d != 1] != [d for d in b.shape if d != 1]:
-        return np.inf
-    b = b.reshape(a.shape)
+    a, b = first.astype(np.float64), second.astype(np.float64)
     with np.errstate(invalid="ignore"):
         apart = np.abs(a - b)
     apart[(a == b) | (np.isnan(a) & np.isnan(b))] = 0
     apart[np.isnan(apart)] = np.inf
-    return float(apart.max()) if apart.size else 0.0
+    return float(apart.max())
 
 
 def merged(reports: Sequence[Report]) -> Report:

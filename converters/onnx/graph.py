@@ -93,13 +93,13 @@ class GraphBuilder:
 
     def weight(self, layer: Layer, key: str, shape: Sequence[int] | None = None) -> str:
         """A stored weight of a layer as an initializer, in another shape if one is given; shared ones are one."""
-        array = layer.weights[key]
-        if shape is not None:
-            array = array.reshape(shape)
-        place = (array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str, self.dtype.str)
-        if place not in self._weights:
-            self._weights[place] = self.constant(array, f"{layer.name}.{key}")
-        return self._weights[place]
+        stored = layer.weights[key]
+        wanted = stored.shape if shape is None else tuple(shape)
+        memory = (stored.__array_interface__["data"][0], stored.shape, stored.strides, stored.dtype.str)
+        same = (memory, wanted, self.dtype.str)
+        if same not in self._weights:
+            self._weights[same] = self.constant(stored.reshape(wanted), f"{layer.name}.{key}")
+        return self._weights[same]
 
     def node(
         self,
@@ -132,13 +132,11 @@ class GraphBuilder:
         """
         from onnx import helper
 
-        owner, last, place = (
-            (layer, False, None)
-            if isinstance(layer, str)
-            else (layer.name, outputs is not None and list(outputs) == self.outputs(layer), _place(layer))
-        )
+        owner = layer if isinstance(layer, str) else layer.name
         written = [self.tensor(f"{owner}/{op_type}")] if outputs is None else list(outputs)
-        name = _unique(owner if last else f"{owner}/{op_type}", self._node_names)
+        is_last = isinstance(layer, Layer) and written == self.outputs(layer)
+        name = _unique(owner if is_last else f"{owner}/{op_type}", self._node_names)
+        place = _place(layer) if isinstance(layer, Layer) else None
         given = {key: value for key, value in attributes.items() if value is not None}
         self.nodes.append(helper.make_node(op_type, list(inputs), written, name, place, **given))
         return written[0]
@@ -159,6 +157,12 @@ class GraphBuilder:
 
         kind = helper.np_dtype_to_tensor_dtype(dtype)
         return self.node("Cast", [tensor], None if to is None else [to], layer=layer, to=kind)
+
+    def index(self, layer: Layer, position: int) -> str:
+        """An input that holds indices, as int64; what the network is given is read as it is, not in half precision."""
+        blob = layer.inputs[position]
+        tensor = blob if blob in self.network.inputs else self.inputs(layer)[position]
+        return self.cast(tensor, np.dtype(np.int64), layer)
 
     @contextmanager
     def single_precision(self, layer: Layer) -> Iterator[None]:

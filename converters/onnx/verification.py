@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from caffe2lrp.converters.onnx.blobs import Blobs, NetworkBlobs, OnnxBlobs, StoredBlobs, random_inputs
+from caffe2lrp.converters.onnx.blobs import Blobs, NetworkBlobs, OnnxBlobs, StoredBlobs, random_inputs, return_memory
 from caffe2lrp.converters.onnx.comparing import TOLERANCE, Difference, Report, compare, merged
 from caffe2lrp.errors import ModelError, OptionError
 from caffe2lrp.ir import Network
@@ -17,6 +18,7 @@ HALF_TOLERANCE = 2e-2
 """Of models in half precision, which has 11 bits."""
 
 _IMAGES = 2  # random images; more than one, so that nothing that mixes them is missed
+_LARGE = 64 << 20  # bytes of all blobs of an image, from which on one has to do
 
 
 def verify(
@@ -61,12 +63,13 @@ def verify(
     ours, theirs = NetworkBlobs(network), OnnxBlobs(path)
     if tolerance is None:
         tolerance = HALF_TOLERANCE if theirs.half else TOLERANCE
-    takes_images = theirs.inputs[:1] != [network.input]
-    inputs = batches or (random_batch(network, theirs.batch, seed, images=takes_images),)
+    if not theirs.takes_images:
+        ours.check_inputs(theirs.inputs)
+    inputs = batches or (random_batch(network, theirs.batch, seed, images=theirs.takes_images),)
     reports = []
     for batch in inputs:
         for theirs_given in _pieces(batch, theirs):
-            ours_given = _prepared(network, theirs_given, theirs.inputs[0]) if takes_images else theirs_given
+            ours_given = _prepared(network, theirs_given, theirs.inputs[0]) if theirs.takes_images else theirs_given
             reports.append(_compared(ours, theirs, ours_given, theirs_given, tolerance))
     return merged(reports)
 
@@ -74,11 +77,15 @@ def verify(
 def random_batch(
     network: Network, n: int | None = None, seed: int = 0, *, images: bool = False
 ) -> dict[str, np.ndarray] | np.ndarray:
-    """Seeded random inputs for `verify`, of `n` images (None: two, or the network's own number if it is fixed)."""
+    """Seeded random inputs for `verify`, of `n` images.
+
+    None are two, or one if its blobs are large, or the network's own number if that is fixed.
+    """
     from caffe2lrp.converters.onnx.export import closed_batch
 
     if n is None and closed_batch(network) is None:
-        n = _IMAGES
+        size = sum(4 * math.prod(shape) for shape in network.with_batch(1).shapes.values())
+        n = _IMAGES if size < _LARGE else 1
     if not images:
         return random_inputs(network, seed, n)
     _, _, height, width = network.input_shape
@@ -91,7 +98,10 @@ def _pieces(batch: np.ndarray | Mapping[str, np.ndarray], model: OnnxBlobs) -> l
     given = dict(batch) if isinstance(batch, Mapping) else {model.inputs[0]: np.asarray(batch)}
     model.check_inputs(list(given))
     size = model.batch
-    count = len(given[model.inputs[0]])
+    shape = np.shape(given[model.inputs[0]])
+    if not shape or not shape[0]:
+        raise OptionError(f"the input '{model.inputs[0]}' is an empty batch")
+    count = shape[0]
     if size is None or size == count or len(given) > 1:
         return [given]
     ((name, array),) = given.items()
@@ -113,20 +123,24 @@ def _prepared(network: Network, images: Mapping[str, np.ndarray], name: str) -> 
 def _compared(
     ours: NetworkBlobs, theirs: OnnxBlobs, ours_given: Blobs, theirs_given: Blobs, tolerance: float
 ) -> Report:
-    blobs = {**ours_given, **ours.run(ours_given)}
-    outputs = {blob: blobs[blob] for blob in ours.network.outputs if blob in theirs.outputs}
+    outputs = [blob for blob in ours.network.outputs if blob in theirs.outputs]
     if not outputs:
         raise ModelError(f"{theirs.title} has no output of {ours.title}: it is another network's")
+    return_memory()
+    optimised = theirs.run_optimised(theirs_given)  # first, while there are no blobs: it needs all weights at once
+    blobs = {**ours_given, **ours.run(ours_given)}
     order = list(blobs)
+    as_optimised = compare(blobs, optimised, outputs, ours.origins)
     found: dict[str, Difference] = {}
     written: list[str] = []
     for part in theirs.stretches(theirs_given):
+        return_memory()
         names = [blob for blob in part if blob in blobs]
         first = {blob: blobs.pop(blob) for blob in names}  # blobs of a large network would fill the memory
         found |= {d.blob: d for d in compare(first, part, names, ours.origins)}
         written += part
-    optimised = compare(outputs, theirs.run_optimised(theirs_given), outputs, ours.origins)
-    return Report(tuple(found[blob] for blob in order if blob in found), tolerance, optimised, only(order, written))
+    differences = tuple(found[blob] for blob in order if blob in found)
+    return Report(differences, tolerance, as_optimised, only(order, written))
 
 
 def only(first: Iterable[str], second: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -165,7 +179,9 @@ def diff(first: Side, second: Side, *, tolerance: float = TOLERANCE, seed: int =
     if runnable:
         stored = next((side for side in (a, b) if isinstance(side, StoredBlobs)), None)
         wanted = runnable[0].network.inputs if isinstance(runnable[0], NetworkBlobs) else runnable[0].inputs
-        inputs = runnable[0].random_inputs(seed) if stored is None else stored.inputs(list(wanted))
+        sizes = [side.batch for side in runnable if isinstance(side, OnnxBlobs) and side.batch is not None]
+        n = sizes[0] if sizes else None
+        inputs = runnable[0].random_inputs(seed, n) if stored is None else stored.inputs(list(wanted))
         for side in runnable:
             side.check_inputs(list(inputs))
     of_a, of_b = (side if isinstance(side, StoredBlobs) else side.run(inputs) for side in (a, b))

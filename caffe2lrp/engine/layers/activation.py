@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from caffe2lrp.engine.backward import RelevancePlan
@@ -15,18 +13,15 @@ from caffe2lrp.layers.activation import (
     BNLL,
     ELU,
     AbsVal,
-    Clip,
     Exp,
     Log,
     Power,
     PReLU,
     ReLU,
     Sigmoid,
-    Swish,
     TanH,
     Threshold,
 )
-from caffe2lrp.layers.base import LayerParams
 from caffe2lrp.layers.dropout import Dropout
 from caffe2lrp.layers.reshape import Flatten, Reshape
 
@@ -82,16 +77,11 @@ def _log(plan: ForwardPlan, layer: Layer) -> None:
     plan.program.add(kernels.logarithm, x.reshape(-1), y.reshape(-1), p.scale, p.shift, p.factor(), label=layer.name)
 
 
-@forward(Swish, Clip, Threshold)
-def _with_numbers(plan: ForwardPlan, layer: Layer) -> None:
-    functions = {"Swish": kernels.swish, "Clip": kernels.clip, "Threshold": kernels.threshold}
+@forward(Threshold)
+def _threshold(plan: ForwardPlan, layer: Layer) -> None:
+    assert isinstance(layer.params, Threshold)
     (x,), y = plan.inputs(layer), plan.output(layer)
-    plan.program.add(functions[layer.type], x.reshape(-1), y.reshape(-1), *_numbers(layer.params), label=layer.name)
-
-
-def _numbers(p: LayerParams) -> tuple[float, ...]:
-    """All parameters of an element-wise layer."""
-    return dataclasses.astuple(p)
+    plan.program.add(kernels.threshold, x.reshape(-1), y.reshape(-1), layer.params.threshold, label=layer.name)
 
 
 @forward(Dropout, Flatten, Reshape)
@@ -110,7 +100,7 @@ def _relu_relevance(plan: RelevancePlan, layer: Layer) -> None:
     plan.program.add(kernels.rectify, *(a.reshape(-1) for a in (x, r, target)), guided, label=layer.name)
 
 
-@relevance(PReLU, ELU, Power, Sigmoid, TanH, AbsVal, Exp, Log, BNLL, Swish, Clip, Dropout, Flatten, Reshape)
+@relevance(PReLU, ELU, Power, Sigmoid, TanH, AbsVal, Exp, Log, BNLL, Dropout, Flatten, Reshape)
 def _pass(plan: RelevancePlan, layer: Layer) -> None:
     plan.pass_on(layer.inputs[0], plan.relevance[layer.outputs[0]])
 
@@ -175,11 +165,10 @@ def _log_gradient(plan: RelevancePlan, layer: Layer) -> None:
     plan.program.add(kernels.logarithm_gradient, *arrays, p.scale, p.shift, p.factor(), label=layer.name)
 
 
-@gradient(BNLL, Swish, Clip)
-def _other_gradient(plan: RelevancePlan, layer: Layer) -> None:
-    functions = {"BNLL": kernels.bnll_gradient, "Swish": kernels.swish_gradient, "Clip": kernels.clip_gradient}
+@gradient(BNLL)
+def _bnll_gradient(plan: RelevancePlan, layer: Layer) -> None:
     arrays = [a.reshape(-1) for a in _input_and_relevance(plan, layer)]
-    plan.program.add(functions[layer.type], *arrays, *_numbers(layer.params), label=layer.name)
+    plan.program.add(kernels.bnll_gradient, *arrays, label=layer.name)
 
 
 def _input_and_relevance(plan: RelevancePlan, layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

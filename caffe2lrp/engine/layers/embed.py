@@ -12,7 +12,7 @@ from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, gradient, relevance
 from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer
-from caffe2lrp.kernels import selection as kernels
+from caffe2lrp.kernels import batch as kernels
 from caffe2lrp.layers.embed import Embed
 
 

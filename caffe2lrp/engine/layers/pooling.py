@@ -33,6 +33,9 @@ def _pooling(plan: ForwardPlan, layer: Layer) -> None:
     if layer.params.method == "MAX":
         length = kernels.row_length(x.shape[3], y.shape[3], window[1], window[3], window[5])
         plan.program.add(kernels.max_pooling, *planes, plan.new((threads(), length)), *window, label=layer.name)
+        if len(layer.outputs) == 2:
+            mask = plan.output(layer, 1).reshape(planes[1].shape)
+            plan.program.add(kernels.pooling_mask, *planes, mask, *window, label=layer.name)
     else:
         plan.program.add(kernels.average_pooling, *planes, *window, label=layer.name)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from caffe2lrp.converters.from_onnx.node import Blob, Node, ReadError
+from caffe2lrp.converters.from_onnx.node import Node, ReadError
 from caffe2lrp.converters.from_onnx.registry import reads
 from caffe2lrp.layers import LayerParams
-from caffe2lrp.layers.activation import BNLL, ELU, AbsVal, Clip, Exp, Log, Power, PReLU, ReLU, Sigmoid, TanH
-from caffe2lrp.layers.eltwise import Eltwise
+from caffe2lrp.layers.activation import BNLL, ELU, AbsVal, Exp, Log, Power, PReLU, ReLU, Sigmoid, TanH
+from caffe2lrp.layers.clipped import Clip, HardSigmoid, HardSwish
 
 _PLAIN: dict[str, LayerParams] = {
     "Abs": AbsVal(),
     "Exp": Exp(),
+    "HardSwish": HardSwish(),
     "Log": Log(),
     "Neg": Power(scale=-1.0),
     "Reciprocal": Power(power=-1.0),
@@ -68,14 +69,4 @@ def _clip(node: Node) -> None:
 
 @reads("HardSigmoid")
 def _hard_sigmoid(node: Node) -> None:
-    line = node.add(Power(scale=node.number("alpha", 0.2), shift=node.number("beta", 0.5)), node.blob(), part="line")
-    node.add(Clip(0.0, 1.0), line)
-
-
-@reads("HardSwish")
-def _hard_swish(node: Node) -> None:
-    """x times a hard sigmoid of it."""
-    x = node.blob()
-    line = node.add(Power(scale=1 / 6, shift=0.5), x, part="line")
-    gate: Blob = node.add(Clip(0.0, 1.0), line, part="gate")
-    node.add(Eltwise("PROD"), x, gate)
+    node.add(HardSigmoid(node.number("alpha", 0.2), node.number("beta", 0.5)), node.blob())

@@ -11,14 +11,12 @@ from caffe2lrp.layers.activation import (
     BNLL,
     ELU,
     AbsVal,
-    Clip,
     Exp,
     Log,
     Power,
     PReLU,
     ReLU,
     Sigmoid,
-    Swish,
     TanH,
     Threshold,
 )
@@ -88,27 +86,6 @@ def _chain(graph: GraphBuilder, layer: Layer, steps: list[tuple[str, float | Non
     for i, (op, value) in enumerate(needed):
         operands = [x] if value is None else [x, graph.constant(np.array(value), f"{layer.name}.{_NAMES[op]}")]
         x = graph.node(op, operands, graph.outputs(layer) if i == len(needed) - 1 else None, layer=layer)
-
-
-@emits(Swish)
-def _swish(graph: GraphBuilder, layer: Layer) -> None:
-    assert isinstance(layer.params, Swish)
-    (x,) = graph.inputs(layer)
-    beta = graph.constant(np.array(layer.params.beta), f"{layer.name}.beta")
-    gate = graph.node("Sigmoid", [graph.node("Mul", [x, beta], layer=layer)], layer=layer)
-    graph.node("Mul", [x, gate], graph.outputs(layer), layer=layer)
-
-
-@emits(Clip)
-def _clip(graph: GraphBuilder, layer: Layer) -> None:
-    """Where the bounds contradict each other Caffe's lower one wins, and ONNX's upper one would."""
-    p = layer.params
-    assert isinstance(p, Clip)
-    bounds = [
-        graph.constant(np.array(value), f"{layer.name}.{name}")
-        for name, value in (("low", p.low), ("high", max(p.low, p.high)))
-    ]
-    graph.node("Clip", [*graph.inputs(layer), *bounds], graph.outputs(layer), layer=layer)
 
 
 @emits(Threshold)

@@ -11,7 +11,7 @@ from caffe2lrp.layers.argmax import ArgMax
 from caffe2lrp.layers.base import canonical_axis
 
 
-@emits(ArgMax, opset=15)
+@emits(ArgMax)
 def _argmax(graph: GraphBuilder, layer: Layer) -> None:
     p = layer.params
     assert isinstance(p, ArgMax)
@@ -30,13 +30,13 @@ def _argmax(graph: GraphBuilder, layer: Layer) -> None:
 
 def _top(graph: GraphBuilder, layer: Layer, x: str, axis: int, k: int) -> tuple[str, str]:
     """Indices, as floating-point numbers, and values of the k largest along an axis."""
-    reverse = (("start", -1), ("end", np.iinfo(np.int64).min), ("axis", axis), ("step", -1))
-    bounds = [graph.constant([value], f"{layer.name}.{name}") for name, value in reverse]
-    turned = graph.node("Slice", [x, *bounds], layer=layer)
+    numbers = {"start": -1, "end": np.iinfo(np.int64).min, "axis": axis, "step": -1, "one": 1}
+    start, end, along, step, one = (graph.constant([value], f"{layer.name}.{name}") for name, value in numbers.items())
+    turned = graph.node("Slice", [x, start, end, along, step], layer=layer)
     count = graph.constant([k], f"{layer.name}.k")
     values, places = graph.tensor(f"{layer.name}/values"), graph.tensor(f"{layer.name}/places")
     graph.node("TopK", [turned, count], [values, places], layer=layer, axis=axis, largest=1, sorted=1)
-    size = graph.node("Shape", [x], layer=layer, start=axis, end=axis + 1)
-    last = graph.node("Sub", [size, graph.constant([1], f"{layer.name}.one")], layer=layer)
+    size = graph.node("Gather", [graph.node("Shape", [x], layer=layer), along], layer=layer)
+    last = graph.node("Sub", [size, one], layer=layer)
     indices = graph.node("Sub", [last, places], layer=layer)
     return graph.node("Cast", [indices], layer=layer, to=tensor_type(graph.dtype)), values

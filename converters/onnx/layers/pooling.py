@@ -13,6 +13,7 @@ import numpy as np
 
 from caffe2lrp.converters.onnx.graph import GraphBuilder
 from caffe2lrp.converters.onnx.registry import emits
+from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer
 from caffe2lrp.layers.pooling import Pooling
 
@@ -23,7 +24,7 @@ Pair = tuple[int, int]
 def _pooling(graph: GraphBuilder, layer: Layer) -> None:
     p = layer.params
     assert isinstance(p, Pooling)
-    if p.kernel is None and p.stride == (1, 1) and p.pad == (0, 0):
+    if p.kernel is None and p.stride == (1, 1) and p.pad == (0, 0) and not p.mask:
         kind = "GlobalMaxPool" if p.method == "MAX" else "GlobalAveragePool"
         graph.node(kind, graph.inputs(layer), graph.outputs(layer), layer=layer)
     elif p.method == "MAX":
@@ -34,7 +35,38 @@ def _pooling(graph: GraphBuilder, layer: Layer) -> None:
 
 def _maximum(graph: GraphBuilder, layer: Layer, p: Pooling) -> None:
     x, pads = _padded(graph, layer, p, float(np.finfo(graph.dtype).min))  # Caffe starts from -FLT_MAX
-    graph.node("MaxPool", [x], graph.outputs(layer), layer=layer, **_window(graph, layer, p, pads))
+    window = _window(graph, layer, p, pads)
+    if not p.mask:
+        graph.node("MaxPool", [x], graph.outputs(layer), layer=layer, **window)
+        return
+    maxima, mask = graph.outputs(layer)
+    places = graph.tensor(f"{layer.name}/places")
+    graph.node("MaxPool", [x], [maxima, places], layer=layer, **window)
+    _mask(graph, layer, p, places, mask, is_padded=x != graph.inputs(layer)[0])
+
+
+def _mask(graph: GraphBuilder, layer: Layer, p: Pooling, places: str, mask: str, *, is_padded: bool) -> None:
+    """Pixels of an image out of places in the whole array; in an image that was padded before, they are moved."""
+    shape, ends = graph.shape(layer.inputs[0]), _ends(graph, layer, p)
+    if graph.dtype == np.float16 and shape[2] * shape[3] > 2048:
+        raise ModelError(f"{layer}: half precision cannot hold the {shape[2] * shape[3]} places of its mask")
+    padded = [n + pad + end if is_padded else n for n, pad, end in zip(shape[2:], p.pad, ends, strict=True)]
+
+    def whole(op: str, x: str, value: int) -> str:
+        return graph.node(op, [x, graph.constant(np.array(value), f"{layer.name}.number")], layer=layer)
+
+    pixel = whole("Mod", places, padded[0] * padded[1])
+    if is_padded:
+        row, column = whole("Sub", whole("Div", pixel, padded[1]), p.pad[0]), whole("Mod", pixel, padded[1])
+        column = whole("Sub", column, p.pad[1])
+        inside = [
+            graph.node("And", [whole("GreaterOrEqual", x, 0), whole("Less", x, n)], layer=layer)
+            for x, n in ((row, shape[2]), (column, shape[3]))
+        ]
+        pixel = graph.node("Add", [whole("Mul", row, shape[3]), column], layer=layer)
+        none = graph.constant(np.array(-1), f"{layer.name}.none")
+        pixel = graph.node("Where", [graph.node("And", inside, layer=layer), pixel, none], layer=layer)
+    graph.cast(pixel, graph.dtype, layer, mask)
 
 
 def _average(graph: GraphBuilder, layer: Layer, p: Pooling) -> None:

@@ -7,14 +7,13 @@ import numpy as np
 from caffe2lrp.converters.onnx.graph import GraphBuilder, tensor_type
 from caffe2lrp.converters.onnx.registry import emits
 from caffe2lrp.ir import Layer
-from caffe2lrp.layers.selection import BatchReindex, Filter
+from caffe2lrp.layers.batch import BatchReindex, Filter
 
 
 @emits(BatchReindex)
 def _batch_reindex(graph: GraphBuilder, layer: Layer) -> None:
-    x, index = graph.inputs(layer)
-    whole = graph.node("Cast", [index], layer=layer, to=tensor_type(np.int64))
-    graph.node("Gather", [x, whole], graph.outputs(layer), layer=layer)
+    images = graph.inputs(layer)[0]
+    graph.node("Gather", [images, graph.index(layer, 1)], graph.outputs(layer), layer=layer)
 
 
 @emits(Filter)

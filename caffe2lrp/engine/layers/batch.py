@@ -8,8 +8,8 @@ from caffe2lrp.engine.backward import RelevancePlan
 from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, relevance
 from caffe2lrp.ir import Layer
-from caffe2lrp.kernels import selection as kernels
-from caffe2lrp.layers.selection import BatchReindex, Filter
+from caffe2lrp.kernels import batch as kernels
+from caffe2lrp.layers.batch import BatchReindex, Filter
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
