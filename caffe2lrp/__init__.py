@@ -25,7 +25,7 @@ _HOMES = {
     "explain": "caffe2lrp.explanation",
     "export_onnx": "caffe2lrp.converters.onnx",
     "fold_affine_layers": "caffe2lrp.engine.folding",
-    "load": "caffe2lrp.converters.caffe",
+    "load": "caffe2lrp.converters.loading",
     "read_composite": "caffe2lrp.composite_file",
     "save": "caffe2lrp.converters.caffe",
     "save_weights": "caffe2lrp.converters.arrays",
@@ -55,7 +55,8 @@ if TYPE_CHECKING:
     from caffe2lrp.composite_file import read_composite
     from caffe2lrp.composites import Composite
     from caffe2lrp.converters.arrays import save_weights
-    from caffe2lrp.converters.caffe import load, save
+    from caffe2lrp.converters.caffe import save
+    from caffe2lrp.converters.loading import load
     from caffe2lrp.converters.onnx import export_onnx
     from caffe2lrp.diagram import draw
     from caffe2lrp.engine.folding import fold_affine_layers

@@ -498,6 +498,13 @@ def softmax(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     return [e / e.sum(axis=params.axis, keepdims=True)]
 
 
+def log_softmax(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """Logarithm of the softmax, as the sum over exp(x_i - x_j) for each j, which is small where x_j is large."""
+    x = np.moveaxis(inputs[0], params.axis, -1)
+    logs = np.logaddexp.reduce(x[..., None, :] - x[..., :, None], axis=-1)
+    return [np.moveaxis(-logs, -1, params.axis)]
+
+
 def _batch_norm_affine(params: Any, weights: Weights, shape: Sequence[int]) -> tuple[Array, Array]:
     """(a, b) of y = a x + b = (x - mean) / sqrt(variance + epsilon), the stored sums divided by `weight`."""
     w = as_float64(weights)
@@ -558,6 +565,33 @@ def concat(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
 def slice_(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     """Cut along `axis`, at `points` or into `parts` equal parts."""
     return list(np.split(inputs[0], params.points or params.parts, axis=params.axis))
+
+
+def _inside(params: Any, shape: Sequence[int]) -> tuple[Any, Any]:
+    """Indices of the values of a padded blob that the input has, in the input and in the padded blob."""
+    taken, placed = [], []
+    for size, before, after in zip(shape, params.before, params.after, strict=True):
+        places = [i for i in range(size + before + after) if 0 <= i - before < size]
+        placed.append(places)
+        taken.append([i - before for i in places])
+    return np.ix_(*taken), np.ix_(*placed)
+
+
+def pad(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """y[i] = x[i - before] where x has such an element, else `value`."""
+    (x,) = inputs
+    taken, placed = _inside(params, x.shape)
+    y = np.full([n + b + a for n, b, a in zip(x.shape, params.before, params.after, strict=True)], params.value)
+    y[placed] = x[taken]
+    return [y]
+
+
+def unpad(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """What arrives at the values of the input; the border keeps its own, and what was cut off gets nothing."""
+    taken, placed = _inside(params, inputs[0].shape)
+    out = np.zeros(inputs[0].shape)
+    out[taken] = arriving[0][placed]
+    return [out]
 
 
 def reshape(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
@@ -857,6 +891,7 @@ FORWARD: dict[str, LayerForward] = {
     "BatchReindex": batch_reindex,
     "Filter": filter_,
     "Softmax": softmax,
+    "LogSoftmax": log_softmax,
     "BatchNorm": batch_norm,
     "Scale": scale,
     "Bias": bias,
@@ -865,6 +900,7 @@ FORWARD: dict[str, LayerForward] = {
     "Slice": slice_,
     "Flatten": reshape,
     "Reshape": reshape,
+    "Pad": pad,
     "RNN": recurrent,
     "LSTM": recurrent,
     "Parameter": lambda params, weights, inputs: [np.asarray(weights["value"], dtype=np.float64)],
@@ -955,6 +991,12 @@ def softmax_gradient(params: Any, weights: Weights, inputs: list[Array], arrivin
     """dx = y (g - sum of g y along the axis)."""
     (y,) = softmax(params, weights, inputs)
     return [y * (arriving[0] - (arriving[0] * y).sum(axis=params.axis, keepdims=True))]
+
+
+def log_softmax_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """dx = g - softmax * sum of g along the axis."""
+    (y,) = softmax(params, weights, inputs)
+    return [arriving[0] - y * arriving[0].sum(axis=params.axis, keepdims=True)]
 
 
 def batch_norm_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
@@ -1106,6 +1148,7 @@ GRADIENT: dict[str, LayerBackward] = {
     "BatchReindex": batch_reindex_back,
     "Filter": filter_back,
     "Softmax": softmax_gradient,
+    "LogSoftmax": log_softmax_gradient,
     "BatchNorm": batch_norm_gradient,
     "Scale": scale_gradient,
     "Bias": bias_gradient,
@@ -1114,6 +1157,7 @@ GRADIENT: dict[str, LayerBackward] = {
     "Slice": join,
     "Flatten": reshape_back,
     "Reshape": reshape_back,
+    "Pad": unpad,
     "RNN": rnn_gradient,
     "LSTM": lstm_gradient,
     "Parameter": to_nothing,
@@ -1497,6 +1541,7 @@ RELEVANCE: dict[str, LayerBackward] = {
     "BatchReindex": batch_reindex_back,
     "Filter": filter_back,
     "Softmax": pass_through,
+    "LogSoftmax": pass_through,
     "BatchNorm": batch_norm_relevance,
     "Scale": scale_relevance,
     "Bias": bias_relevance,
@@ -1505,6 +1550,7 @@ RELEVANCE: dict[str, LayerBackward] = {
     "Slice": join,
     "Flatten": reshape_back,
     "Reshape": reshape_back,
+    "Pad": unpad,
     "RNN": rnn_relevance,
     "LSTM": lstm_relevance,
     "Parameter": to_nothing,

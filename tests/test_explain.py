@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,15 @@ def test_targets_that_do_not_fit(network: Network, count: int, target: Any, mess
 
 
 # -- start, score, outputs ---------------------------------------------------------------------------------
+
+
+def test_relevance_starts_below_the_logarithm_of_a_softmax(network: Network) -> None:
+    last = network.layer("prob")
+    logarithm = network.with_layers([*network.layers[:-1], replace(last, params=softmax.LogSoftmax())])
+    np.testing.assert_array_equal(
+        caffe2lrp.explain(logarithm, images(2), target=1).relevance,
+        caffe2lrp.explain(network, images(2), target=1).relevance,
+    )
 
 
 def test_relevance_starts_below_the_softmax(network: Network) -> None:

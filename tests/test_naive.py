@@ -43,6 +43,7 @@ from caffe2lrp.layers import reshape as reshaping
 from caffe2lrp.layers.convolution import Convolution, Deconvolution
 from caffe2lrp.layers.im2col import Im2col
 from caffe2lrp.layers.inner_product import InnerProduct
+from caffe2lrp.layers.pad import Pad
 from tests import golden, naive
 from tests.naive_forks import HEADS
 
@@ -116,6 +117,7 @@ LAYERS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
     "Filter": (batch.Filter(), [(2, 3, 4), (2, 5), (2,)]),
     "Dropout": (dropout.Dropout(), [(2, 3, 4)]),
     "Softmax": (softmax.Softmax(), [(2, 3, 4)]),
+    "LogSoftmax": (softmax.LogSoftmax(), [(2, 3, 4)]),
     "BatchNorm": (batch_norm.BatchNorm(), [(2, 3, 4, 2)]),
     "Scale": (affine.Scale(bias=True), [(2, 3, 4, 2)]),
     "Scale, two inputs": (affine.Scale(axis=0), [(2, 3, 4, 2), (2, 3)]),
@@ -131,6 +133,7 @@ LAYERS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
     "Slice, points": (join.Slice(3, axis=-1, points=(1, 3)), [(2, 3, 4)]),
     "Flatten": (reshaping.Flatten(), [(2, 3, 4)]),
     "Reshape": (reshaping.Reshape((0, -1, 2)), [(2, 3, 4)]),
+    "Pad": (Pad((0, 1, -2), (2, -1, 3), 0.5), [(2, 3, 4)]),
     "RNN": (recurrent.RNN(3), [(4, 2, 5), (4, 2)]),
     "RNN, static and states": (recurrent.RNN(3, True), [(4, 2, 5), (4, 2), (2, 7), (1, 2, 3)]),
     "LSTM": (recurrent.LSTM(3), [(4, 2, 5), (4, 2)]),

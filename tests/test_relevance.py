@@ -34,6 +34,7 @@ from caffe2lrp.layers.convolution import Convolution, Deconvolution
 from caffe2lrp.layers.detection import PriorBox, ProposalLayer
 from caffe2lrp.layers.im2col import Im2col
 from caffe2lrp.layers.inner_product import InnerProduct
+from caffe2lrp.layers.pad import Pad
 from caffe2lrp.rules import RULES
 from tests import layer_cases, naive
 from tests.layer_cases import (
@@ -421,6 +422,30 @@ def test_signs_of_blobs(params: Any, expected: bool) -> None:
 
     network = chain((1, 2, 4, 4), params, dropout.Dropout(), pooling.Pooling("AVE", (2, 2)), Convolution(2, (1, 1)))
     assert nonnegative_blobs(network) == ({"y0", "y1", "y2"} if expected else set())
+
+
+@pytest.mark.parametrize("value", [0.0, 2.0, -1.0])
+def test_a_negative_border_makes_signs_unknown(value: float) -> None:
+    from caffe2lrp.engine.signs import nonnegative_blobs
+
+    border = Pad((0, 0, 1, 2), (0, 0, 0, 1), value)
+    network = chain((1, 2, 4, 4), activation.ReLU(), border, Convolution(2, (3, 3)))
+    assert ("y1" in nonnegative_blobs(network)) == (value >= 0)
+    check(network, random_input(network), rule=RULE_CASES[3])
+
+
+def test_a_border_of_zeros_is_padding() -> None:
+    """Conv with padding and Pad before a Conv without are the same, values and relevance."""
+    apart = chain((2, 3, 6, 5), activation.ReLU(), Pad((0, 0, 1, 2), (0, 0, 1, 2)), Convolution(4, (3, 3)))
+    relu, _, conv = apart.layers
+    joined = with_weights(Layer("conv", Convolution(4, (3, 3), pad=(1, 2)), ("y0",), ("y2",)), conv.weights)
+    together = apart.with_layers([relu, joined])
+    x = random_input(apart)
+    assert_close(apart.forward(x)["y2"], together.forward(x)["y2"], 1e-12)
+    for name, ours, _ in RULE_CASES:
+        if name != "zbox":
+            a, b = (caffe2lrp.explain(n, x, [[0], [1]], rule=name, **ours) for n in (apart, together))
+            assert_close(a.relevance, b.relevance, 1e-12, name)
 
 
 def test_a_negative_coefficient_makes_signs_unknown() -> None:

@@ -83,6 +83,8 @@ caffe2lrp inspect deploy.prototxt
 
 caffe2lrp inspect deploy.prototxt net.caffemodel --batch 1
 
+caffe2lrp inspect net.onnx
+
 caffe2lrp inspect --model bvlc_googlenet --json | jq '.totals'
 
 caffe2lrp inspect deploy.prototxt --graph net.svg
@@ -136,7 +138,8 @@ Prototxt = Annotated[
     Path | None, typer.Option(metavar="FILE", rich_help_panel=MODEL, help="Net definition of a model of your own.")
 ]
 Weights = Annotated[
-    Path | None, typer.Option(metavar="FILE", rich_help_panel=MODEL, help="Its weights: caffemodel or HDF5.")
+    Path | None,
+    typer.Option(metavar="FILE", rich_help_panel=MODEL, help="Its weights: caffemodel, HDF5, or ONNX with everything."),
 ]
 Labels = Annotated[
     Path | None,
@@ -173,7 +176,9 @@ Resize = Annotated[
 ]
 Files = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[FILE [FILE]]", help="Definition, weights or both, in any order.", show_default=False),
+    typer.Argument(
+        metavar="[FILE [FILE]]", help="Definition, weights or both, in any order; or ONNX.", show_default=False
+    ),
 ]
 Tolerance = Annotated[
     float | None,

@@ -10,7 +10,7 @@ from caffe2lrp.cli.comparison import check_report, departs, print_report, write_
 from caffe2lrp.cli.options import ComparisonOptions, parse_shape
 from caffe2lrp.cli.running import FAILED
 from caffe2lrp.cli.terminal import error, print_json
-from caffe2lrp.converters import caffe
+from caffe2lrp.converters import loading
 from caffe2lrp.converters.onnx import OnnxBlobs, StoredBlobs, diff
 from caffe2lrp.converters.onnx.files import is_onnx
 from caffe2lrp.converters.onnx.verification import Side
@@ -49,4 +49,4 @@ def _open(text: str, slash: str, input_shape: str | None) -> Side:
         raise OptionError(f"'{text}': a Caffe net has at most two files, a definition and weights")
     if len(paths) == 1 and is_onnx(paths[0]):
         return OnnxBlobs(paths[0])
-    return caffe.load(*paths, input_shape=parse_shape(input_shape))
+    return loading.load(*paths, input_shape=parse_shape(input_shape))

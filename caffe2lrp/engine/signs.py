@@ -13,6 +13,7 @@ from caffe2lrp.layers.eltwise import Eltwise
 from caffe2lrp.layers.im2col import Im2col
 from caffe2lrp.layers.join import Concat, Slice
 from caffe2lrp.layers.lrn import LRN
+from caffe2lrp.layers.pad import Pad
 from caffe2lrp.layers.permute import Permute, ShuffleChannel
 from caffe2lrp.layers.pooling import SPP, Pooling
 from caffe2lrp.layers.reduction import Reduction
@@ -55,6 +56,8 @@ def _keeps_sign(layer: Layer) -> bool:
     p = layer.params
     if isinstance(p, Eltwise):
         return all(c >= 0 for c in p.coefficients)
+    if isinstance(p, Pad):
+        return p.value >= 0
     if isinstance(p, Reduction):
         return p.coefficient >= 0
     if isinstance(p, Clip):

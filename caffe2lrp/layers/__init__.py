@@ -20,6 +20,7 @@ from caffe2lrp.layers import (  # noqa: F401  (importing registers the types)
     lrn,
     mvn,
     normalize,
+    pad,
     permute,
     pooling,
     recurrent,

@@ -358,6 +358,9 @@ def _read_proposal(layer: Message, note: Note) -> LayerParams:
 
 @writes("ProposalLayer", "python_param")
 def _write_proposal(params: ProposalLayer) -> Message:
+    published = ProposalLayer(params.feat_stride, params.scales, threshold=single(0.7), scores=params.scores)
+    if params != published:
+        raise ParameterError("only its stride and scales have a place in a file; the rest is py-faster-rcnn's own")
     module, name = _PROPOSAL
     text = repr({"feat_stride": params.feat_stride, "scales": list(params.scales)})
     return new("PythonParameter", module=module, layer=name, param_str=text)

@@ -135,10 +135,18 @@ def read_params(layer: Message, kind: str, note: Note) -> LayerParams:
 
 
 def write_params(params: LayerParams) -> tuple[str, Message] | None:
-    """Name and content of the message for a layer's parameters; None where all have their default."""
+    """Name and content of the message for a layer's parameters; None where all have their default.
+
+    Raises
+    ------
+    ParameterError
+        If Caffe has no such layer type.
+    """
     if params.type in _WRITERS:
         name, writer = _WRITERS[params.type]
         message = writer(params)
+    elif params.type not in _PLAIN:
+        raise ParameterError(f"Caffe has no layer type {params.type}")
     else:
         name, attributes = _PLAIN[params.type]
         if not name:

@@ -16,6 +16,7 @@ from caffe2lrp.engine.layers import (  # noqa: F401
     lrn,
     mvn,
     normalize,
+    pad,
     permute,
     pooling,
     recurrent,

@@ -16,6 +16,7 @@ from caffe2lrp.converters.onnx.layers import (  # noqa: F401
     lrn,
     mvn,
     normalize,
+    pad,
     permute,
     pooling,
     recurrent,
