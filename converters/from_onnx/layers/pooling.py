@@ -56,7 +56,8 @@ def _average_pool(node: Node) -> None:
         x, params = _padded(node, "AVE", window, x)
         divisors = np.full(size, float(np.prod(window.kernel)))
     else:
-        divisors = _divisors(window, x, size, *(none if params.kernel is None else (params.pad, params.pad)))
+        sides = cast(Sizes, params.pad)
+        divisors = _divisors(window, x, size, *(none if params.kernel is None else (sides, sides)))
     if np.array_equal(divisors, wanted):
         node.add(params, x)
         return
