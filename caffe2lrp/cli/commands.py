@@ -367,6 +367,7 @@ def figures(
     prototxt: Prototxt = None,
     weights: Weights = None,
     labels: Labels = None,
+    plugin: Plugins = None,
     mean: Mean = None,
     channels: ChannelOrder = None,
     scale: Scale = None,
@@ -397,7 +398,7 @@ def figures(
     """
     from caffe2lrp.cli.figures import FigureOptions, run
 
-    own = ModelOptions(None, prototxt, weights, labels, None, mean, channels, scale, resize)
+    own = ModelOptions(None, prototxt, weights, labels, None, mean, channels, scale, resize, plugin or ())
     sheets = [s.value for s in sheet or SheetName]
     run(images or (), model or (), own, FigureOptions(mode.value, sheets, out, cmap, download, as_json), threads)
 
@@ -408,6 +409,7 @@ def evaluate(
     prototxt: Prototxt = None,
     weights: Weights = None,
     labels: Labels = None,
+    plugin: Plugins = None,
     mean: Mean = None,
     channels: ChannelOrder = None,
     scale: Scale = None,
@@ -452,7 +454,7 @@ def evaluate(
 
     run(
         images,
-        ModelOptions(model, prototxt, weights, labels, None, mean, channels, scale, resize),
+        ModelOptions(model, prototxt, weights, labels, None, mean, channels, scale, resize, plugin or ()),
         RuleOptions(rule or (), composite or (), {}, lrn),
         EvaluateOptions(
             Perturbation(region, steps, draws, operator.value, seed), perturb, objects, out, restart, as_json
@@ -467,6 +469,7 @@ def report(
     prototxt: Prototxt = None,
     weights: Weights = None,
     labels: Labels = None,
+    plugin: Plugins = None,
     mean: Mean = None,
     channels: ChannelOrder = None,
     scale: Scale = None,
@@ -489,7 +492,7 @@ def report(
 
     run(
         images,
-        ModelOptions(model, prototxt, weights, labels, None, mean, channels, scale, resize),
+        ModelOptions(model, prototxt, weights, labels, None, mean, channels, scale, resize, plugin or ()),
         RuleOptions(rule or (), composite or (), {}, lrn),
         ReportOptions(target or (), out, cmap),
         threads,
@@ -557,6 +560,7 @@ def upgrade(
     model: Model = None,
     prototxt: Prototxt = None,
     weights: Weights = None,
+    plugin: Plugins = None,
     input_shape: InputShape = None,
     until: Annotated[
         str | None,
@@ -581,7 +585,7 @@ def upgrade(
     """
     from caffe2lrp.cli.upgrade import run
 
-    options = ModelOptions(model, prototxt, weights, input_shape=input_shape)
+    options = ModelOptions(model, prototxt, weights, input_shape=input_shape, plugins=plugin or ())
     run(files or (), options, out, fold=fold, until=until, hdf5=hdf5, overwrite=overwrite)
 
 
@@ -596,13 +600,19 @@ def weights(
     model: Model = None,
     prototxt: Prototxt = None,
     weights: Weights = None,
+    plugin: Plugins = None,
     input_shape: InputShape = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a net's weights for other programs, as arrays called LAYER/weight, LAYER/bias and so on."""
     from caffe2lrp.cli.weights import run
 
-    run(files or (), ModelOptions(model, prototxt, weights, input_shape=input_shape), out, overwrite=overwrite)
+    run(
+        files or (),
+        ModelOptions(model, prototxt, weights, input_shape=input_shape, plugins=plugin or ()),
+        out,
+        overwrite=overwrite,
+    )
 
 
 def convert(
@@ -686,6 +696,7 @@ def diff(
     slash: Annotated[
         str, typer.Option(metavar="TEXT", rich_help_panel=PROOF, help="What '/' of blob names is in names of files.")
     ] = "_",
+    plugin: Plugins = None,
     input_shape: InputShape = None,
     tolerance: Tolerance = None,
     seed: Seed = 0,
@@ -701,4 +712,11 @@ def diff(
     """
     from caffe2lrp.cli.diff import run
 
-    run(first, second, slash, input_shape, ComparisonOptions(tolerance, seed, report, as_json), threads)
+    run(
+        first,
+        second,
+        slash,
+        ModelOptions(input_shape=input_shape, plugins=plugin or ()),
+        ComparisonOptions(tolerance, seed, report, as_json),
+        threads,
+    )

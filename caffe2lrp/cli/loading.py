@@ -97,6 +97,7 @@ def open_model(options: ModelOptions, files: Sequence[Path] = ()) -> tuple[Netwo
     """
     check_files(options, files)
     check_sources(options)
+    load_plugins(options)
     files = files or files_of(options)
     if not files:
         return with_shape(zoo.load(options.model or DEFAULT_MODEL), options), True
