@@ -119,7 +119,7 @@ def test_the_example_is_read_run_and_explained(example: Path) -> None:
 
 def test_the_example_survives_writing(example: Path) -> None:
     text = (example / "written.prototxt").read_text()
-    assert "gain_param {\n    power: 0.5\n  }" in text
+    assert "gain_param { power: 0.5 }" in text
     assert caffe2lrp.load(example / "written.prototxt", example / "own.caffemodel").layer("gain").params.power == 0.5
     alone = caffe2lrp.load(example / "own.caffemodel")  # fields by number: 301, 1
     assert alone.layer("gain").params.power == 0.5  # type: ignore[attr-defined]
