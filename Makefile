@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Each process holds its own large nets, so there are not more than a few.
+PARALLEL := --numprocesses auto --maxprocesses 4
 
 .PHONY: demo test test-all lint bench clean
 
@@ -11,10 +13,10 @@ demo: $(VENV)/.core
 	$(BIN)/caffe2lrp explain models/digits/*.png --out demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 test-all: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # mypy sees a package whose folders are mapped only where it is installed.
 lint: $(VENV)/.dev

@@ -14,7 +14,7 @@ from caffe2lrp.composite_file import read_composite
 from caffe2lrp.composites import Composite
 from caffe2lrp.errors import ModelError, OptionError
 from caffe2lrp.ir import Network
-from caffe2lrp.layers.softmax import Softmax
+from caffe2lrp.layers.softmax import LogSoftmax, Softmax
 
 if TYPE_CHECKING:
     from caffe2lrp.conservation import Account
@@ -160,7 +160,7 @@ def start_blob(network: Network, name: str | None = None) -> str:
     starts = []
     for blob in network.outputs:
         layer = producers[blob]
-        starts.append(layer.inputs[0] if isinstance(layer.params, Softmax) else blob)
+        starts.append(layer.inputs[0] if isinstance(layer.params, (Softmax, LogSoftmax)) else blob)
     if len(starts) > 1:
         raise ModelError(
             f"{network.name} has {len(starts)} outputs; choose one with layer=...: {', '.join(sorted(set(starts)))}"

@@ -77,7 +77,8 @@ class Layer:
     @property
     def value_inputs(self) -> tuple[str, ...]:
         """The inputs that values come from, and not only their choice or number."""
-        selectors = {position % len(self.inputs) for position in self.params.selectors}
+        count = len(self.inputs)
+        selectors = {position + count if position < 0 else position for position in self.params.selectors}
         return tuple(blob for i, blob in enumerate(self.inputs) if i not in selectors)
 
     def __str__(self) -> str:

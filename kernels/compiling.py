@@ -84,7 +84,7 @@ def compile_kernel(kernel: Kernel, dtype: str) -> int:
     """Compile a kernel for a precision, or load it from the cache; the address of its entry point."""
     signature = types.void(types.CPointer(types.int64), types.int64, types.int64)
     entry = _entry_function(kernel, dtype)
-    return _compile(entry, signature)
+    return _compile(entry, signature, keep=kernel.function.__module__.startswith(f"{__package__}."))
 
 
 def _entry_function(kernel: Kernel, dtype: str) -> Callable[..., None]:
@@ -133,9 +133,10 @@ def compile_all(kernels: Sequence[Kernel], dtype: str) -> None:
         print(f"caffe2lrp: compiled in {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
 
 
-def _compile(function: Callable[..., Any], signature: Any) -> int:
+def _compile(function: Callable[..., Any], signature: Any, *, keep: bool = True) -> int:
     code: Any = CFunc(function, (signature.args, signature.return_type), {}, dict(OPTIONS))
-    code._cache = _KernelCache(function)
+    if keep:  # else it is a kernel of a plug-in, of whose sources the cache knows nothing
+        code._cache = _KernelCache(function)
     code.compile()
     _alive.append(code)
     return int(code.address)

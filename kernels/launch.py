@@ -5,7 +5,8 @@ with the uniform signature ``void(record, part, parts)``. `record` holds the add
 numbers of its arguments. A `Program` is a list of such calls; it runs as a whole, outside the
 interpreter: every thread walks through the same list, does its part of each call, and waits for the
 others at a barrier. So a network of a hundred layers costs one launch, not a hundred, there is only one
-pool of threads, and nothing depends on Numba's threading layers.
+pool of threads, and nothing depends on Numba's threading layers. Where a program also calls Python functions
+(layers of plug-ins), it is one launch for each stretch of kernel calls between them.
 
 The two arguments `part` and `parts` tell a kernel which share of its work to do; `share` cuts a range.
 """
@@ -86,7 +87,7 @@ def kernel(function: Callable[..., None]) -> Kernel:
 
 
 class Program:
-    """A list of kernel calls on fixed arrays, run as a whole by all threads.
+    """A list of kernel calls on fixed arrays, run as a whole by all threads; Python functions may stand between them.
 
     Parameters
     ----------
@@ -97,9 +98,10 @@ class Program:
     def __init__(self, dtype: np.dtype[Any] | str) -> None:
         self.dtype = np.dtype(dtype).name
         self.labels: list[str] = []
-        self._calls: list[tuple[Kernel, list[int]]] = []
+        self._calls: list[tuple[Kernel, list[int]] | Callable[[], None]] = []
         self._arrays: list[Any] = []  # keeps what the records point at alive
         self._tables: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._stops: list[int] = []  # places of the Python functions
         self._room = threads()  # kernels' scratch arrays have room for so many threads
         self.ticks = np.zeros(0, np.int64)
 
@@ -113,37 +115,61 @@ class Program:
         self.labels.append(label or function.name)
         self._tables = None
 
+    def add_python(self, function: Callable[[], None], label: str) -> None:
+        """Append a call of a Python function, which runs in the thread that runs the program."""
+        self._stops.append(len(self._calls))
+        self._calls.append(function)
+        self.labels.append(label)
+        self._tables = None
+
     def prepare(self) -> None:
         """Compile or load all kernels of the program."""
         if self._tables is not None:
             return
-        missing = {f for f, _ in self._calls if self.dtype not in f._addresses}
+        # A Python function has the address 0 and no record: its place is never walked over.
+        calls = [(None, []) if callable(call) else call for call in self._calls]
+        missing = {f for f, _ in calls if f is not None and self.dtype not in f._addresses}
         if missing:
             from caffe2lrp.kernels import compiling
 
             compiling.compile_all(sorted(missing, key=lambda f: f.name), self.dtype)
-        offsets = np.cumsum([0, *(len(r) for _, r in self._calls)])[:-1].astype(np.int64)
-        words = np.array([w for _, r in self._calls for w in r], np.int64)
-        addresses = np.array([f.address(self.dtype) for f, _ in self._calls], np.int64)
-        self.ticks = np.zeros(len(self._calls) + 1, np.int64)
+        offsets = np.cumsum([0, *(len(r) for _, r in calls)])[:-1].astype(np.int64)
+        words = np.array([w for _, r in calls for w in r], np.int64)
+        addresses = np.array([0 if f is None else f.address(self.dtype) for f, _ in calls], np.int64)
+        self.ticks = np.zeros(len(calls) + 1, np.int64)
         self._tables = (addresses, words.ctypes.data + 8 * offsets, words)
 
     def extend(self, other: Program) -> None:
         """Append all calls of another program of the same precision."""
         assert other.dtype == self.dtype
         self.labels += other.labels
+        self._stops += [len(self._calls) + stop for stop in other._stops]
         self._calls += other._calls
         self._arrays += other._arrays
         self._tables = None
         self._room = min(self._room, other._room)
 
     def run(self) -> None:
-        """Run all calls in order. Safe to call from several Python threads: programs take turns."""
+        """Run all calls in order. Safe to call from several Python threads: programs take turns.
+
+        While a Python function runs, other programs may have a turn, the function's own among them.
+        """
         self.prepare()
-        if self._calls:
+        start = 0
+        for stop in self._stops:
+            self._walk(start, stop)
+            call = self._calls[stop]
+            assert callable(call)
+            call()
+            start = stop + 1
+        self._walk(start, len(self._calls))
+
+    def _walk(self, start: int, stop: int) -> None:
+        """Run the kernel calls from start to stop."""
+        if start < stop:
             assert self._tables is not None
             addresses, records, _ = self._tables
-            _run(addresses, records, self.ticks, self._room)
+            _run(addresses[start:stop], records[start:stop], self.ticks[start:], self._room)
 
 
 _scratch: dict[str, np.ndarray] = {}

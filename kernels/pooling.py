@@ -153,3 +153,22 @@ def average_pooling_gradient(
                 for iy in range(max(top, 0), min(bottom, r_in.shape[1])):
                     for ix in range(max(left, 0), min(right, r_in.shape[2])):
                         r_in[c, iy, ix] += value
+
+
+@kernel
+def pooling_mask(
+    part: Int, parts: Int, x: F3, y: F3, mask: F3, kh: Int, kw: Int, sy: Int, sx: Int, py: Int, px: Int
+) -> None:
+    """mask = pixel (row-major number) of the first value of each window that equals its maximum y; -1 if none does."""
+    start, stop = share(y.shape[0] * y.shape[1], part, parts)
+    for unit in range(start, stop):
+        c, oy = unit // y.shape[1], unit % y.shape[1]
+        top, bottom = max(oy * sy - py, 0), min(oy * sy - py + kh, x.shape[1])
+        for ox in range(y.shape[2]):
+            left, right = max(ox * sx - px, 0), min(ox * sx - px + kw, x.shape[2])
+            place = -1
+            for iy in range(top, bottom):
+                for ix in range(left, right):
+                    if place < 0 and x[c, iy, ix] == y[c, oy, ox]:
+                        place = iy * x.shape[2] + ix
+            mask[c, oy, ox] = place

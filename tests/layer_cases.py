@@ -37,10 +37,14 @@ from caffe2lrp.layers import (
 )
 from caffe2lrp.layers import reshape as reshaping
 from caffe2lrp.layers.base import LayerParams
+from caffe2lrp.layers.clipped import Clip
 from caffe2lrp.layers.convolution import Convolution, Convolving, Deconvolution
+from caffe2lrp.layers.detection import ProposalLayer
 from caffe2lrp.layers.im2col import Im2col
 from caffe2lrp.layers.inner_product import InnerProduct
-from tests import naive
+from caffe2lrp.layers.pad import Pad
+from caffe2lrp.layers.regions import ROIPooling
+from tests import fork_cases, naive
 
 Shape = tuple[int, ...]
 Case = tuple[LayerParams, list[Shape]]
@@ -60,6 +64,8 @@ def random_weights(params: LayerParams, shapes: list[Shape], rng: np.random.Gene
     if isinstance(params, batch_norm.BatchNorm):
         weights["variance"] = single(rng.uniform(1, 4, weights["variance"].shape))
         weights["weight"] = np.array([2.0])
+    elif "variance" in weights:
+        weights["variance"] = single(rng.uniform(1, 4, weights["variance"].shape))
     return weights
 
 
@@ -92,7 +98,7 @@ def network_of(case: Case, *, rectify: bool = False, seed: int = 0, **options: A
     the input.
     """
     params, shapes = case
-    if params.selectors:
+    if params.selectors and not isinstance(params, ROIPooling):
         return _guided_network(params, shapes, seed, **options)
     tops = [f"top{i}" for i in range(len(params.output_shapes(shapes)))]
     if not shapes:
@@ -111,6 +117,12 @@ def network_of(case: Case, *, rectify: bool = False, seed: int = 0, **options: A
     shaped: list[Spec] = [
         (f"shape{i}", reshaping.Reshape(shape), [pieces[i]], [bottoms[i]]) for i, shape in enumerate(shapes)
     ]
+    if isinstance(params, ROIPooling):  # whose regions must name images that are there
+        shaped.append(("numbers", Clip(0.0, shapes[0][0] - 0.5), [bottoms[1]], ["regions"]))
+        bottoms[1] = "regions"
+    if isinstance(params, ProposalLayer):  # a picture of 40 x 40 pixels, 40 times as large as it was
+        shaped.append(("size", activation.Power(1.0, 0.0, 40.0), [bottoms[2]], ["picture"]))
+        bottoms[2] = "picture"
     return build({"data": (1, sum(sizes))}, cut, *shaped, ("layer", params, bottoms, tops), seed=seed, **options)
 
 
@@ -389,6 +401,15 @@ def reshapes(draw: st.DrawFn) -> Case:
 
 
 @st.composite
+def pads(draw: st.DrawFn) -> Case:
+    """Borders and cuts of their own at each side, but something is left of every axis."""
+    shape = draw(shapes(1, 4))
+    before = [draw(st.integers(1 - size, 2)) for size in shape]
+    after = [draw(st.integers(1 - size - min(b, 0), 3)) for size, b in zip(shape, before, strict=True)]
+    return Pad(tuple(before), tuple(after), draw(st.sampled_from([0.0, -1.5]))), [shape]
+
+
+@st.composite
 def mvns(draw: st.DrawFn) -> Case:
     shape, across = draw(shapes()), draw(st.booleans())
     # Two values become 1 and -1 whatever they were: all that is left of the derivative is epsilon's and rounding.
@@ -493,6 +514,9 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "Embed": embeds(),
     "BatchReindex": batch_reindices(),
     "Filter": filters(),
+    "LogSoftmax": shapes(1, 4).flatmap(
+        lambda s: st.tuples(st.builds(softmax.LogSoftmax, st.integers(-len(s), len(s) - 1)), st.just([s]))
+    ),
     "Softmax": shapes(1, 4).flatmap(
         lambda shape: st.tuples(st.builds(softmax.Softmax, st.integers(-len(shape), len(shape) - 1)), st.just([shape]))
     ),
@@ -504,16 +528,18 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "Slice": slices(),
     "Flatten": flattens(),
     "Reshape": reshapes(),
+    "Pad": pads(),
     "RNN": recurrents(recurrent.RNN),
     "LSTM": recurrents(recurrent.LSTM),
     "Parameter": _sources(st.builds(source.Parameter, shapes())),
     "DummyData": _sources(st.builds(source.DummyData, shapes(), st.sampled_from([0.0, 1.0, -2.5]))),
+    **fork_cases.CASES,
 }
 """Random cases of each layer type by Caffe's name."""
 
 SOURCES = {name for name, params in REGISTRY.items() if params.input_count == (0, 0)}
 """Types that read nothing: no relevance goes through them."""
-WITHOUT_RELEVANCE = SOURCES | {"ArgMax", "Softmax", "Threshold"}
+WITHOUT_RELEVANCE = SOURCES | {"ArgMax", "LogSoftmax", "Softmax", "Threshold"}
 WITHOUT_GRADIENT = SOURCES | {"ArgMax", "Embed", "Threshold"}
 
 Pooling = pooling.Pooling
@@ -603,6 +629,7 @@ CHOSEN: dict[str, list[Case]] = {
         (lrn.LRN(3, 5e-5, 0.75, 1.0, "within"), [(2, 3, 5, 4)]),
         (lrn.LRN(7, 3.0, 0.3, 9.0, "within"), [(1, 2, 3, 4)]),
     ],
+    "LogSoftmax": [(softmax.LogSoftmax(axis=-1), [(2, 3, 5)]), (softmax.LogSoftmax(axis=0), [(3, 2)])],
     "Softmax": [(softmax.Softmax(axis=-1), [(2, 3, 5)]), (softmax.Softmax(axis=0), [(3, 2)])],
     "PReLU": [(activation.PReLU(True), [(2, 3, 5, 2)]), (activation.PReLU(), [(2, 3, 5, 2)])],
     "BatchNorm": [(batch_norm.BatchNorm(), [(7,)])],
@@ -610,6 +637,11 @@ CHOSEN: dict[str, list[Case]] = {
     "Bias": [(affine.Bias(), [(2, 3), ()])],
     "Power": [(activation.Power(0.5, 1.0, 0.0), [(2, 3, 5)])],  # NaN for negative values
     "Concat": [(join.Concat(), [(2, 3, 4)])],  # of one blob
+    "Pad": [
+        (Pad((0, 0, 1, 2), (0, 0, 3, 0)), [(2, 3, 5, 7)]),
+        (Pad((0, -1, 2, -3), (0, 2, -4, 1), 0.5), [(2, 3, 5, 7)]),
+        (Pad((0, 0), (0, 0)), [(2, 3)]),
+    ],
     "Log": [(activation.Log(), [(2, 3, 5)])],  # NaN for negative values
     "MVN": [
         (mvn.MVN(), [(2, 3, 5, 7)]),
@@ -642,4 +674,6 @@ CHOSEN: dict[str, list[Case]] = {
         (recurrent.LSTM(33), [(2, 17, 41), (2, 17)]),
     ],
 }
+for _name, _cases in fork_cases.CHOSEN.items():
+    CHOSEN[_name] = [*CHOSEN.get(_name, []), *_cases]
 """Cases that a random choice could miss."""

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from caffe2lrp.ir import Layer, Network
+from tests import naive_forks
 
 Array = np.ndarray
 Weights = Mapping[str, Array]
@@ -334,23 +335,26 @@ def pooling(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     """MAX: the largest value; padding never wins. AVE: sum over the image's cells / `PoolingWindow.divisor` (Caffe).
 
     A window wholly beyond the image (only possible with stride > kernel, pad = 0) gives -FLT_MAX for MAX and
-    0/0 = NaN for AVE, as in Caffe. STOCHASTIC: sum of x^2 / sum of x, 0 unless that is positive.
+    0/0 = NaN for AVE, as in Caffe. STOCHASTIC: sum of x^2 / sum of x, 0 unless that is positive. The mask is the pixel
+    of each maximum of an image in row-major order, or -1.
     """
     (x,) = inputs
     size, windows = pooling_windows(params, *x.shape[2:])
     y = np.full((*x.shape[:2], *size), -float(np.finfo(np.float32).max))
     axes = tuple(range(2, x.ndim))
+    mask = np.full(y.shape, -1.0)
     for window in windows:
         part = x[window.cells]
         total = part.sum(axis=axes, keepdims=True)
         if params.method == "MAX":
             for n, c, *place in _winners(x, window):
                 y[(n, c, *window.output)] = x[(n, c, *place)]
+                mask[(n, c, *window.output)] = np.ravel_multi_index(place, x.shape[2:])
         elif params.method == "AVE":
             y[window.value] = total / window.divisor if window.divisor else np.nan
         else:
             y[window.value] = np.where(total > 0, divide((part**2).sum(axis=axes, keepdims=True), total), 0.0)
-    return [y]
+    return [y, mask] if getattr(params, "mask", False) else [y]
 
 
 def spp_levels(params: Any, height: int, width: int) -> Iterator[Any]:
@@ -494,6 +498,13 @@ def softmax(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     return [e / e.sum(axis=params.axis, keepdims=True)]
 
 
+def log_softmax(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """Logarithm of the softmax, as the sum over exp(x_i - x_j) for each j, which is small where x_j is large."""
+    x = np.moveaxis(inputs[0], params.axis, -1)
+    logs = np.logaddexp.reduce(x[..., None, :] - x[..., :, None], axis=-1)
+    return [np.moveaxis(-logs, -1, params.axis)]
+
+
 def _batch_norm_affine(params: Any, weights: Weights, shape: Sequence[int]) -> tuple[Array, Array]:
     """(a, b) of y = a x + b = (x - mean) / sqrt(variance + epsilon), the stored sums divided by `weight`."""
     w = as_float64(weights)
@@ -554,6 +565,33 @@ def concat(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
 def slice_(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
     """Cut along `axis`, at `points` or into `parts` equal parts."""
     return list(np.split(inputs[0], params.points or params.parts, axis=params.axis))
+
+
+def _inside(params: Any, shape: Sequence[int]) -> tuple[Any, Any]:
+    """Indices of the values of a padded blob that the input has, in the input and in the padded blob."""
+    taken, placed = [], []
+    for size, before, after in zip(shape, params.before, params.after, strict=True):
+        places = [i for i in range(size + before + after) if 0 <= i - before < size]
+        placed.append(places)
+        taken.append([i - before for i in places])
+    return np.ix_(*taken), np.ix_(*placed)
+
+
+def pad(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
+    """y[i] = x[i - before] where x has such an element, else `value`."""
+    (x,) = inputs
+    taken, placed = _inside(params, x.shape)
+    y = np.full([n + b + a for n, b, a in zip(x.shape, params.before, params.after, strict=True)], params.value)
+    y[placed] = x[taken]
+    return [y]
+
+
+def unpad(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """What arrives at the values of the input; the border keeps its own, and what was cut off gets nothing."""
+    taken, placed = _inside(params, inputs[0].shape)
+    out = np.zeros(inputs[0].shape)
+    out[taken] = arriving[0][placed]
+    return [out]
 
 
 def reshape(params: Any, weights: Weights, inputs: list[Array]) -> list[Array]:
@@ -853,6 +891,7 @@ FORWARD: dict[str, LayerForward] = {
     "BatchReindex": batch_reindex,
     "Filter": filter_,
     "Softmax": softmax,
+    "LogSoftmax": log_softmax,
     "BatchNorm": batch_norm,
     "Scale": scale,
     "Bias": bias,
@@ -861,10 +900,12 @@ FORWARD: dict[str, LayerForward] = {
     "Slice": slice_,
     "Flatten": reshape,
     "Reshape": reshape,
+    "Pad": pad,
     "RNN": recurrent,
     "LSTM": recurrent,
     "Parameter": lambda params, weights, inputs: [np.asarray(weights["value"], dtype=np.float64)],
     "DummyData": lambda params, weights, inputs: [np.full(params.shape, params.value)],
+    **naive_forks.FORWARD,
 }
 """Forward of each layer type by Caffe's name: (params, weights, inputs) -> outputs."""
 
@@ -909,11 +950,11 @@ def inner_product_gradient(params: Any, weights: Weights, inputs: list[Array], a
 
 
 def pooling_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
-    """MAX: to the first maximum. AVE: g / divisor to each of the image's cells in the window.
+    """MAX: to the first maximum. AVE: g / divisor to each of the image's cells in the window. A mask passes nothing.
 
     STOCHASTIC: d (sum x^2 / S) / dx_k = 2 x_k / S - sum x^2 / S^2 where S = sum of x is positive.
     """
-    (x,), (g,) = inputs, arriving
+    (x,), g = inputs, arriving[0]
     out = np.zeros(x.shape)
     axes = tuple(range(2, x.ndim))
     for window in pooling_windows(params, *x.shape[2:])[1]:
@@ -950,6 +991,12 @@ def softmax_gradient(params: Any, weights: Weights, inputs: list[Array], arrivin
     """dx = y (g - sum of g y along the axis)."""
     (y,) = softmax(params, weights, inputs)
     return [y * (arriving[0] - (arriving[0] * y).sum(axis=params.axis, keepdims=True))]
+
+
+def log_softmax_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
+    """dx = g - softmax * sum of g along the axis."""
+    (y,) = softmax(params, weights, inputs)
+    return [arriving[0] - y * arriving[0].sum(axis=params.axis, keepdims=True)]
 
 
 def batch_norm_gradient(params: Any, weights: Weights, inputs: list[Array], arriving: list[Array]) -> list[Array]:
@@ -1101,6 +1148,7 @@ GRADIENT: dict[str, LayerBackward] = {
     "BatchReindex": batch_reindex_back,
     "Filter": filter_back,
     "Softmax": softmax_gradient,
+    "LogSoftmax": log_softmax_gradient,
     "BatchNorm": batch_norm_gradient,
     "Scale": scale_gradient,
     "Bias": bias_gradient,
@@ -1109,10 +1157,12 @@ GRADIENT: dict[str, LayerBackward] = {
     "Slice": join,
     "Flatten": reshape_back,
     "Reshape": reshape_back,
+    "Pad": unpad,
     "RNN": rnn_gradient,
     "LSTM": lstm_gradient,
     "Parameter": to_nothing,
     "DummyData": to_nothing,
+    **naive_forks.GRADIENT,
 }
 """True derivative of each layer type: (params, weights, inputs, gradients of outputs) -> gradients of inputs."""
 
@@ -1323,7 +1373,7 @@ def pooling_relevance(
     is x_i / (sum of the window), and a window whose sum is 0 drops. epsilon = 1e-6 is zennit's Norm.
     STOCHASTIC: the terms are x_i (x_i / S), S = sum of x; nothing where y = 0.
     """
-    (x,), (R,) = inputs, arriving
+    (x,), R = inputs, arriving[0]
     if params.method == "MAX":
         return pooling_gradient(params, weights, inputs, arriving)
     out = np.zeros(x.shape)
@@ -1491,6 +1541,7 @@ RELEVANCE: dict[str, LayerBackward] = {
     "BatchReindex": batch_reindex_back,
     "Filter": filter_back,
     "Softmax": pass_through,
+    "LogSoftmax": pass_through,
     "BatchNorm": batch_norm_relevance,
     "Scale": scale_relevance,
     "Bias": bias_relevance,
@@ -1499,10 +1550,12 @@ RELEVANCE: dict[str, LayerBackward] = {
     "Slice": join,
     "Flatten": reshape_back,
     "Reshape": reshape_back,
+    "Pad": unpad,
     "RNN": rnn_relevance,
     "LSTM": lstm_relevance,
     "Parameter": to_nothing,
     "DummyData": to_nothing,
+    **naive_forks.RELEVANCE,
 }
 """Relevance of each layer type: (params, weights, inputs, relevance of the outputs, **options) -> of the inputs.
 

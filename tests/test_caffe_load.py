@@ -704,7 +704,7 @@ def test_old_files_share_by_name_and_mode(folder: Folder) -> None:
 
 def test_unknown_types_are_all_named(folder: Folder) -> None:
     text = INPUT + (
-        'layer { name: "p" type: "Permute" bottom: "data" top: "p" }\n'
+        'layer { name: "p" type: "Perceive" bottom: "data" top: "p" }\n'
         'layer { name: "q" type: "Python" bottom: "p" top: "q" python_param { module: "m" layer: "L" } }\n'
         'layers_are: "fine"\n'
     )
@@ -712,9 +712,10 @@ def test_unknown_types_are_all_named(folder: Folder) -> None:
         folder.define(text)
     for part in (
         "2 layers cannot be built:",
-        "net.prototxt:2: layer 'p' (Permute): its type is not known",
+        "net.prototxt:2: layer 'p' (Perceive): its type is not known",
         "net.prototxt:3: layer 'q' (Python) [m.L]: its type is not known",
         "Known types: AbsVal, ",
+        "docs/own-layers.md",
     ):
         assert part in str(caught.value)
 

@@ -281,6 +281,7 @@ def test_records_hold_what_was_measured(network: Network, photo: Path, tmp_path:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)  # tables for scripts are never cut
     return lambda *arguments: CliRunner().invoke(app, ["evaluate", *(str(a) for a in arguments)])
 
 

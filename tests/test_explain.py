@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,15 @@ def test_targets_that_do_not_fit(network: Network, count: int, target: Any, mess
 
 
 # -- start, score, outputs ---------------------------------------------------------------------------------
+
+
+def test_relevance_starts_below_the_logarithm_of_a_softmax(network: Network) -> None:
+    last = network.layer("prob")
+    logarithm = network.with_layers([*network.layers[:-1], replace(last, params=softmax.LogSoftmax())])
+    np.testing.assert_array_equal(
+        caffe2lrp.explain(logarithm, images(2), target=1).relevance,
+        caffe2lrp.explain(network, images(2), target=1).relevance,
+    )
 
 
 def test_relevance_starts_below_the_softmax(network: Network) -> None:
@@ -458,6 +468,7 @@ def test_a_session_outlives_a_change_of_threads(network: Network) -> None:
 
 def test_a_session_shares_what_does_not_depend_on_targets_and_weights_of_terms(network: Network) -> None:
     """One forward run; denominators once for all targets, and for alpha-beta with another beta."""
+    network = network.with_layers(network.layers)  # without plans of other tests
     x = images(2)
     session = caffe2lrp.Session(network, x)
     plan = session._plan

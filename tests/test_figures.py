@@ -26,6 +26,7 @@ Run = Callable[..., Result]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs the command in an empty folder, with an empty cache of models."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)  # tables for scripts are never cut
     monkeypatch.setenv("CAFFE2LRP_CACHE", str(tmp_path / "cache"))
     return lambda *arguments: CliRunner().invoke(app, ["figures", *(str(a) for a in arguments)])
 

@@ -100,6 +100,13 @@ def test_softmax_of_large_scores() -> None:
     np.testing.assert_allclose(network.forward(x)["y0"], [[1, 0, 0], [0.5, 0.5, 0]], atol=1e-15)
 
 
+def test_log_softmax_of_large_scores() -> None:
+    network = chain((2, 3), softmax.LogSoftmax())
+    x = np.array([[1e4, 0, -1e4], [-5e3, -5e3, -6e3]])
+    expected = [[0, -1e4, -2e4], [-np.log(2), -np.log(2), -1e3 - np.log(2)]]
+    np.testing.assert_allclose(network.forward(x)["y0"], expected, atol=1e-15, rtol=1e-15)
+
+
 def test_sigmoid_and_elu_of_large_values() -> None:
     x = np.array([[-1e4, -800.0, 0.0, 800.0, 1e4]])
     np.testing.assert_array_equal(chain((1, 5), activation.Sigmoid()).forward(x)["y0"], [[0, 0, 0.5, 1, 1]])

@@ -24,7 +24,8 @@ from caffe2lrp.layers.inner_product import InnerProduct
 from tests import naive
 from tests.layer_cases import CASES, CHOSEN, assert_close, chain, network_of, poolings, random_input
 
-CHOSEN_CASES = [(name, i) for name in sorted(REGISTRY) for i in range(len(CHOSEN.get(name, ())))]
+TYPES = sorted(set(REGISTRY) - {"DetectionOutput"})  # which needs boxes: test_onnx_forks.py
+CHOSEN_CASES = [(name, i) for name in TYPES for i in range(len(CHOSEN.get(name, ())))]
 
 
 def run(model: bytes, x: np.ndarray, input_name: str = "data") -> dict[str, np.ndarray]:
@@ -60,11 +61,12 @@ def test_every_layer_type_has_an_emitter() -> None:
     assert set(REGISTRY) == set(EMITTERS)
 
 
-@pytest.mark.parametrize("name", sorted(REGISTRY))
+@pytest.mark.parametrize("name", TYPES)
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_random_cases(name: str, data: st.DataObject) -> None:
-    opset = data.draw(st.sampled_from([20, EMITTERS[name].opset, onnx.defs.onnx_opset_version()]))
+    newest = 21 if name == "ROIPooling" else onnx.defs.onnx_opset_version()  # onnxruntime has no newer MaxRoiPool
+    opset = data.draw(st.sampled_from([20, EMITTERS[name].opset, newest]))
     check(network_of(data.draw(CASES[name]), seed=data.draw(st.integers(0, 5))), opset=opset)
 
 
@@ -178,7 +180,10 @@ def test_a_fixed_batch() -> None:
 # -- half precision, simplified --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(set(REGISTRY)))
+PICKING = {"DetectionOutput", "ProposalLayer", "ROIPooling", "Upsample"}  # by places and ranks, which rounding changes
+
+
+@pytest.mark.parametrize("name", sorted(set(REGISTRY) - PICKING))
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_half_precision(name: str, data: st.DataObject) -> None:

@@ -31,8 +31,10 @@ from caffe2lrp.layers import (
     softmax,
 )
 from caffe2lrp.layers.convolution import Convolution, Deconvolution
+from caffe2lrp.layers.detection import PriorBox, ProposalLayer
 from caffe2lrp.layers.im2col import Im2col
 from caffe2lrp.layers.inner_product import InnerProduct
+from caffe2lrp.layers.pad import Pad
 from caffe2lrp.rules import RULES
 from tests import layer_cases, naive
 from tests.layer_cases import (
@@ -47,6 +49,7 @@ from tests.layer_cases import (
     network_of,
     random_input,
 )
+from tests.naive_forks import HEADS
 
 # Each rule with the same parameters for both sides; where a rule has an epsilon that its naive twin lacks, it is 0.
 RULE_CASES: list[tuple[str, dict[str, float], dict[str, float]]] = [
@@ -72,7 +75,7 @@ FLAT = ("flat", {}, {})
 ALPHABETA = ("alphabeta", {"beta": 1.0}, {"beta": 1.0})
 RULE_IDS = [f"{name} {' '.join(f'{k}={v:g}' for k, v in ours.items())}".strip() for name, ours, _ in RULE_CASES]
 SUM_EPSILON = 1e-12  # the engine's stabiliser of sums without a rule of their own
-SUMS = ("Eltwise", "BatchNorm", "Scale", "Bias", "MVN", "Reduction", "Embed")
+SUMS = ("Eltwise", "BatchNorm", "BN", "Scale", "Bias", "MVN", "Reduction", "Embed", "Interp", "Axpy")
 TOLERANCE = {np.float64: 1e-9, np.float32: 5e-4}
 
 
@@ -140,13 +143,26 @@ def test_layer_types_that_pass_relevance() -> None:
     assert set(RELEVANCE) == set(REGISTRY) - WITHOUT_RELEVANCE == set(CASES) - WITHOUT_RELEVANCE
 
 
+@pytest.mark.parametrize("name", sorted(HEADS))
+@pytest.mark.parametrize("composite", ["epsilon", "gradient"])
+def test_nothing_passes_through_the_heads_of_detectors(name: str, composite: str) -> None:
+    cases: dict[str, Case] = {
+        "PriorBox": (PriorBox((4.0,)), [(1, 2, 3, 3), (1, 3, 9, 9)]),
+        "DetectionOutput": CHOSEN["DetectionOutput"][0],
+        "ProposalLayer": (ProposalLayer(), [(1, 18, 2, 2), (1, 36, 2, 2), (1, 3)]),
+    }
+    network = network_of(cases[name])
+    with pytest.raises(ModelError, match=f"layer 'layer' .*{name}.* passes no relevance; start below it"):
+        caffe2lrp.explain(network, random_input(network), 0, composite=composite, layer="top0")
+
+
 def test_every_rule_has_cases() -> None:
     assert {name for name, _, _ in RULE_CASES} | {"pass"} == set(RULES) <= set(naive.RULES)
 
 
 # -- layers without a rule ------------------------------------------------------------------------------------
 
-UNRULED = sorted(set(RELEVANCE) - {"Convolution", "Deconvolution", "InnerProduct"})
+UNRULED = sorted(set(RELEVANCE) - {"Convolution", "Deconvolution", "InnerProduct"} - HEADS)
 
 
 @pytest.mark.parametrize("name", UNRULED)
@@ -155,6 +171,7 @@ UNRULED = sorted(set(RELEVANCE) - {"Convolution", "Deconvolution", "InnerProduct
 def test_random_cases(name: str, data: st.DataObject) -> None:
     network = network_of(data.draw(CASES[name]))
     seed, ties = data.draw(st.integers(0, 3)), data.draw(st.booleans())
+    ties = ties and name != "Interp"  # sums of thirds that should be 0 are so in one way of adding only
     lrn_rule = data.draw(st.sampled_from(["taylor", "identity"])) if name == "LRN" else "taylor"
     blob = data.draw(st.sampled_from(network.layer("layer").outputs))
     check(network, random_input(network, seed, ties), lrn_rule=lrn_rule, blob=blob, seed=seed)
@@ -407,6 +424,30 @@ def test_signs_of_blobs(params: Any, expected: bool) -> None:
     assert nonnegative_blobs(network) == ({"y0", "y1", "y2"} if expected else set())
 
 
+@pytest.mark.parametrize("value", [0.0, 2.0, -1.0])
+def test_a_negative_border_makes_signs_unknown(value: float) -> None:
+    from caffe2lrp.engine.signs import nonnegative_blobs
+
+    border = Pad((0, 0, 1, 2), (0, 0, 0, 1), value)
+    network = chain((1, 2, 4, 4), activation.ReLU(), border, Convolution(2, (3, 3)))
+    assert ("y1" in nonnegative_blobs(network)) == (value >= 0)
+    check(network, random_input(network), rule=RULE_CASES[3])
+
+
+def test_a_border_of_zeros_is_padding() -> None:
+    """Conv with padding and Pad before a Conv without are the same, values and relevance."""
+    apart = chain((2, 3, 6, 5), activation.ReLU(), Pad((0, 0, 1, 2), (0, 0, 1, 2)), Convolution(4, (3, 3)))
+    relu, _, conv = apart.layers
+    joined = with_weights(Layer("conv", Convolution(4, (3, 3), pad=(1, 2)), ("y0",), ("y2",)), conv.weights)
+    together = apart.with_layers([relu, joined])
+    x = random_input(apart)
+    assert_close(apart.forward(x)["y2"], together.forward(x)["y2"], 1e-12)
+    for name, ours, _ in RULE_CASES:
+        if name != "zbox":
+            a, b = (caffe2lrp.explain(n, x, [[0], [1]], rule=name, **ours) for n in (apart, together))
+            assert_close(a.relevance, b.relevance, 1e-12, name)
+
+
 def test_a_negative_coefficient_makes_signs_unknown() -> None:
     from caffe2lrp.engine.signs import nonnegative_blobs
 
@@ -538,7 +579,7 @@ def test_gradient_baselines(make: Any, name: str) -> None:
         assert_close(e.relevance, expected, tolerance)
 
 
-@pytest.mark.parametrize("name", sorted(set(REGISTRY) - WITHOUT_GRADIENT))
+@pytest.mark.parametrize("name", sorted(set(REGISTRY) - WITHOUT_GRADIENT - HEADS))
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_gradient_of_random_cases(name: str, data: st.DataObject) -> None:

@@ -27,6 +27,7 @@ Run = Callable[..., Result]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)  # tables for scripts are never cut
     return lambda *arguments: CliRunner().invoke(app, ["report", *(str(a) for a in arguments)])
 
 

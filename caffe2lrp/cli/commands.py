@@ -91,6 +91,8 @@ caffe2lrp inspect deploy.prototxt
 
 caffe2lrp inspect deploy.prototxt net.caffemodel --batch 1
 
+caffe2lrp inspect net.onnx
+
 caffe2lrp inspect --model bvlc_googlenet --json | jq '.totals'
 
 caffe2lrp inspect deploy.prototxt --graph net.svg
@@ -144,7 +146,8 @@ Prototxt = Annotated[
     Path | None, typer.Option(metavar="FILE", rich_help_panel=MODEL, help="Net definition of a model of your own.")
 ]
 Weights = Annotated[
-    Path | None, typer.Option(metavar="FILE", rich_help_panel=MODEL, help="Its weights: caffemodel or HDF5.")
+    Path | None,
+    typer.Option(metavar="FILE", rich_help_panel=MODEL, help="Its weights: caffemodel, HDF5, or ONNX with everything."),
 ]
 Labels = Annotated[
     Path | None,
@@ -181,7 +184,9 @@ Resize = Annotated[
 ]
 Files = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[FILE [FILE]]", help="Definition, weights or both, in any order.", show_default=False),
+    typer.Argument(
+        metavar="[FILE [FILE]]", help="Definition, weights or both, in any order; or ONNX.", show_default=False
+    ),
 ]
 Tolerance = Annotated[
     float | None,
@@ -199,6 +204,15 @@ ReportFile = Annotated[
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace files that are there already.")
+]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE.py",
+        rich_help_panel=MODEL,
+        help="Python file with layer types of your own, see docs/own-layers.md; it is run. May be repeated.",
+    ),
 ]
 Target = Annotated[
     list[str] | None,
@@ -261,6 +275,7 @@ def explain(
     weights: Weights = None,
     labels: Labels = None,
     input_shape: InputShape = None,
+    plugin: Plugins = None,
     target: Target = None,
     rule: Rules = None,
     composite: Composites = None,
@@ -317,7 +332,7 @@ def explain(
     given = {"beta": beta, "epsilon": epsilon, "gamma": gamma}
     run(
         images,
-        ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize),
+        ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize, plugin or ()),
         RuleOptions(rule or (), composite or (), {k: v for k, v in given.items() if v is not None}, lrn, layer, start),
         ExplainOptions(target or (), out, cmap, account, as_json),
         dtype,
@@ -391,6 +406,7 @@ def figures(
     prototxt: Prototxt = None,
     weights: Weights = None,
     labels: Labels = None,
+    plugin: Plugins = None,
     mean: Mean = None,
     channels: ChannelOrder = None,
     scale: Scale = None,
@@ -421,7 +437,7 @@ def figures(
     """
     from caffe2lrp.cli.figures import FigureOptions, run
 
-    own = ModelOptions(None, prototxt, weights, labels, None, mean, channels, scale, resize)
+    own = ModelOptions(None, prototxt, weights, labels, None, mean, channels, scale, resize, plugin or ())
     sheets = [s.value for s in sheet or SheetName]
     run(images or (), model or (), own, FigureOptions(mode.value, sheets, out, cmap, download, as_json), threads)
 
@@ -432,6 +448,7 @@ def evaluate(
     prototxt: Prototxt = None,
     weights: Weights = None,
     labels: Labels = None,
+    plugin: Plugins = None,
     mean: Mean = None,
     channels: ChannelOrder = None,
     scale: Scale = None,
@@ -476,7 +493,7 @@ def evaluate(
 
     run(
         images,
-        ModelOptions(model, prototxt, weights, labels, None, mean, channels, scale, resize),
+        ModelOptions(model, prototxt, weights, labels, None, mean, channels, scale, resize, plugin or ()),
         RuleOptions(rule or (), composite or (), {}, lrn),
         EvaluateOptions(
             Perturbation(region, steps, draws, operator.value, seed), perturb, objects, out, restart, as_json
@@ -491,6 +508,7 @@ def report(
     prototxt: Prototxt = None,
     weights: Weights = None,
     labels: Labels = None,
+    plugin: Plugins = None,
     mean: Mean = None,
     channels: ChannelOrder = None,
     scale: Scale = None,
@@ -513,7 +531,7 @@ def report(
 
     run(
         images,
-        ModelOptions(model, prototxt, weights, labels, None, mean, channels, scale, resize),
+        ModelOptions(model, prototxt, weights, labels, None, mean, channels, scale, resize, plugin or ()),
         RuleOptions(rule or (), composite or (), {}, lrn),
         ReportOptions(target or (), out, cmap),
         threads,
@@ -527,6 +545,7 @@ def predict(
     weights: Weights = None,
     labels: Labels = None,
     input_shape: InputShape = None,
+    plugin: Plugins = None,
     mean: Mean = None,
     channels: ChannelOrder = None,
     scale: Scale = None,
@@ -542,7 +561,7 @@ def predict(
     """
     from caffe2lrp.cli.predict import run
 
-    options = ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize)
+    options = ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize, plugin or ())
     run(images, options, top, dtype, threads, as_json=as_json)
 
 
@@ -552,6 +571,7 @@ def inspect(
     prototxt: Prototxt = None,
     weights: Weights = None,
     input_shape: InputShape = None,
+    plugin: Plugins = None,
     batch: Annotated[
         int | None, typer.Option(min=1, metavar="N", rich_help_panel=MODEL, help="Batch size in place of the file's.")
     ] = None,
@@ -566,7 +586,7 @@ def inspect(
     """Show a net: layers with shapes, parameters, multiply-adds and where they were defined. No weights are needed."""
     from caffe2lrp.cli.inspect import run
 
-    options = ModelOptions(model, prototxt, weights, input_shape=input_shape)
+    options = ModelOptions(model, prototxt, weights, input_shape=input_shape, plugins=plugin or ())
     run(files or (), options, batch, graph, as_json=as_json)
 
 
@@ -579,6 +599,7 @@ def upgrade(
     model: Model = None,
     prototxt: Prototxt = None,
     weights: Weights = None,
+    plugin: Plugins = None,
     input_shape: InputShape = None,
     until: Annotated[
         str | None,
@@ -603,7 +624,7 @@ def upgrade(
     """
     from caffe2lrp.cli.upgrade import run
 
-    options = ModelOptions(model, prototxt, weights, input_shape=input_shape)
+    options = ModelOptions(model, prototxt, weights, input_shape=input_shape, plugins=plugin or ())
     run(files or (), options, out, fold=fold, until=until, hdf5=hdf5, overwrite=overwrite)
 
 
@@ -618,13 +639,19 @@ def weights(
     model: Model = None,
     prototxt: Prototxt = None,
     weights: Weights = None,
+    plugin: Plugins = None,
     input_shape: InputShape = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a net's weights for other programs, as arrays called LAYER/weight, LAYER/bias and so on."""
     from caffe2lrp.cli.weights import run
 
-    run(files or (), ModelOptions(model, prototxt, weights, input_shape=input_shape), out, overwrite=overwrite)
+    run(
+        files or (),
+        ModelOptions(model, prototxt, weights, input_shape=input_shape, plugins=plugin or ()),
+        out,
+        overwrite=overwrite,
+    )
 
 
 def convert(
@@ -635,6 +662,7 @@ def convert(
     weights: Weights = None,
     labels: Labels = None,
     input_shape: InputShape = None,
+    plugin: Plugins = None,
     mean: Mean = None,
     channels: ChannelOrder = None,
     scale: Scale = None,
@@ -692,7 +720,7 @@ def convert(
 
     run(
         files or (),
-        ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize),
+        ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize, plugin or ()),
         ConvertOptions(out, opset, batch, with_preprocessing, simplify, fp16, verify, image or ()),
         ComparisonOptions(tolerance, seed, report, as_json),
         threads,
@@ -707,6 +735,7 @@ def diff(
     slash: Annotated[
         str, typer.Option(metavar="TEXT", rich_help_panel=PROOF, help="What '/' of blob names is in names of files.")
     ] = "_",
+    plugin: Plugins = None,
     input_shape: InputShape = None,
     tolerance: Tolerance = None,
     seed: Seed = 0,
@@ -722,4 +751,11 @@ def diff(
     """
     from caffe2lrp.cli.diff import run
 
-    run(first, second, slash, input_shape, ComparisonOptions(tolerance, seed, report, as_json), threads)
+    run(
+        first,
+        second,
+        slash,
+        ModelOptions(input_shape=input_shape, plugins=plugin or ()),
+        ComparisonOptions(tolerance, seed, report, as_json),
+        threads,
+    )

@@ -7,10 +7,11 @@ from pathlib import Path
 import typer
 
 from caffe2lrp.cli.comparison import check_report, departs, print_report, write_report
-from caffe2lrp.cli.options import ComparisonOptions, parse_shape
+from caffe2lrp.cli.loading import load_plugins
+from caffe2lrp.cli.options import ComparisonOptions, ModelOptions, parse_shape
 from caffe2lrp.cli.running import FAILED
 from caffe2lrp.cli.terminal import error, print_json
-from caffe2lrp.converters import caffe
+from caffe2lrp.converters import loading
 from caffe2lrp.converters.onnx import OnnxBlobs, StoredBlobs, diff
 from caffe2lrp.converters.onnx.files import is_onnx
 from caffe2lrp.converters.onnx.verification import Side
@@ -19,13 +20,14 @@ from caffe2lrp.kernels import launch
 
 
 def run(
-    first: str, second: str, slash: str, input_shape: str | None, options: ComparisonOptions, threads: int | None
+    first: str, second: str, slash: str, model: ModelOptions, options: ComparisonOptions, threads: int | None
 ) -> None:
     """Compare and tell."""
     check_report(options)
     if threads is not None:
         launch.set_threads(threads)
-    sides = [_open(text, slash, input_shape) for text in (first, second)]
+    load_plugins(model)
+    sides = [_open(text, slash, model.input_shape) for text in (first, second)]
     report = diff(sides[0], sides[1], tolerance=options.tolerance, seed=options.seed)
     write_report(report, options)
     if options.json:
@@ -49,4 +51,4 @@ def _open(text: str, slash: str, input_shape: str | None) -> Side:
         raise OptionError(f"'{text}': a Caffe net has at most two files, a definition and weights")
     if len(paths) == 1 and is_onnx(paths[0]):
         return OnnxBlobs(paths[0])
-    return caffe.load(*paths, input_shape=parse_shape(input_shape))
+    return loading.load(*paths, input_shape=parse_shape(input_shape))

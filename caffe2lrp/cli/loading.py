@@ -18,7 +18,7 @@ import numpy as np
 from caffe2lrp.classes import class_count
 from caffe2lrp.cli.options import DEFAULT_MODEL, ModelOptions, parse_numbers, parse_scale, parse_shape
 from caffe2lrp.cli.terminal import say
-from caffe2lrp.converters import caffe
+from caffe2lrp.converters import caffe, loading
 from caffe2lrp.converters.caffe.files import sniff
 from caffe2lrp.engine.inputs import listed
 from caffe2lrp.errors import DownloadError, FileFormatError, ImageError, ModelError, OptionError
@@ -49,9 +49,10 @@ def open_network(options: ModelOptions, *, pictures: bool = True) -> Network:
         If the network does not take pictures.
     """
     check_sources(options)
+    load_plugins(options)
     files = files_of(options)
     if files:
-        network = caffe.load(*files, input_shape=parse_shape(options.input_shape))
+        network = loading.load(*files, input_shape=parse_shape(options.input_shape))
         entry = _known_entry(files, network)
     else:
         network = with_shape(zoo.load(options.model or DEFAULT_MODEL), options)
@@ -77,12 +78,13 @@ def open_definition(options: ModelOptions, files: Sequence[Path] = ()) -> Networ
     """
     check_files(options, files)
     check_sources(options)
+    load_plugins(options)
     files = files or files_of(options)
     shape = parse_shape(options.input_shape)
     if len(files) == 2:
-        return caffe.load(*files, input_shape=shape)
+        return loading.load(*files, input_shape=shape)
     if files:
-        return caffe.load_definition(files[0], input_shape=shape)
+        return loading.load_definition(files[0], input_shape=shape)
     return with_shape(_known_definition(options.model or DEFAULT_MODEL), options)
 
 
@@ -96,13 +98,14 @@ def open_model(options: ModelOptions, files: Sequence[Path] = ()) -> tuple[Netwo
     """
     check_files(options, files)
     check_sources(options)
+    load_plugins(options)
     files = files or files_of(options)
     if not files:
         return with_shape(zoo.load(options.model or DEFAULT_MODEL), options), True
     shape = parse_shape(options.input_shape)
     if len(files) == 1 and sniff(files[0]) == "text":
         return caffe.load_definition(files[0], input_shape=shape), False
-    return caffe.load(*files, input_shape=shape), True
+    return loading.load(*files, input_shape=shape), True
 
 
 def check_files(options: ModelOptions, files: Sequence[Path]) -> None:
@@ -119,6 +122,14 @@ def check_sources(options: ModelOptions) -> None:
     """Refuse a model's name together with files."""
     if options.model is not None and files_of(options):
         raise OptionError("give --model or --prototxt and --weights, not both")
+
+
+def load_plugins(options: ModelOptions) -> None:
+    """Load the plug-ins whose layer types the network may have."""
+    from caffe2lrp.plugin import load_file
+
+    for path in options.plugins:
+        load_file(path)
 
 
 def files_of(options: ModelOptions) -> list[Path]:

@@ -81,6 +81,7 @@ class ModelOptions:
     channels: Channels | None = None
     scale: str | None = None
     resize: str | None = None
+    plugins: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Merging BatchNorm, Scale and Bias into the linear layer before them.
+"""Merging BatchNorm, BN, Scale and Bias into the linear layer before them.
 
 conv -> BatchNorm -> Scale is one linear layer: y = factor (w x + b) + offset. Merged, it has the weights
 factor * w and the bias factor * b + offset, and rules apply to it as to any other.
@@ -13,14 +13,14 @@ import numpy as np
 from caffe2lrp.ir import Layer, Network, with_weights
 from caffe2lrp.layers.affine import Bias, Scale
 from caffe2lrp.layers.base import Shape, canonical_axis, count
-from caffe2lrp.layers.batch_norm import BatchNorm
+from caffe2lrp.layers.batch_norm import BN, BatchNorm
 from caffe2lrp.layers.convolution import Convolving, Deconvolution
 from caffe2lrp.layers.inner_product import InnerProduct
 
 
 def fold_affine_layers(network: Network) -> Network:
     """The same network with every affine layer merged into the linear layer that alone feeds it."""
-    if not any(isinstance(layer.params, (BatchNorm, Scale, Bias)) for layer in network.layers):
+    if not any(isinstance(layer.params, (BatchNorm, BN, Scale, Bias)) for layer in network.layers):
         return network
     layers: list[Layer] = []
     position: dict[str, int] = {}  # blob -> index of the linear layer that writes it
@@ -47,7 +47,7 @@ def _mergeable(layer: Layer, shapes: Mapping[str, Shape]) -> bool:
     """Whether a layer is affine with one factor for each channel of its input."""
     shape = shapes[layer.inputs[0]]
     p = layer.params
-    if isinstance(p, BatchNorm):
+    if isinstance(p, (BatchNorm, BN)):
         return len(shape) > 1
     return isinstance(p, (Scale, Bias)) and p.layout([shape]) == (shape[0], shape[1], count(shape, 2))
 

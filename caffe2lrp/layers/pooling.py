@@ -29,6 +29,9 @@ class Pooling(LayerParams):
         Alike, in pixels. Two equal numbers will do for any number of axes.
     ceil
         Whether the output size is rounded up, as Caffe does; some forks round down on request.
+    mask
+        Whether there is a second output: where each maximum was, as a number of a pixel in row-major order (-1 where
+        a window has no pixel).
     """
 
     type = "Pooling"
@@ -38,6 +41,7 @@ class Pooling(LayerParams):
     stride: Sizes = (1, 1)
     pad: Sizes = (0, 0)
     ceil: bool = True
+    mask: bool = False
 
     def __post_init__(self) -> None:
         if self.kernel is not None:
@@ -66,7 +70,10 @@ class Pooling(LayerParams):
             raise ShapeError(f"padding {spelled.pad} must be smaller than the window {window}")
         if self.method == "STOCHASTIC" and any(self.pad):
             raise ShapeError(f"STOCHASTIC pooling has no padding, but pad is {self.pad}")
-        return [(*shape[:2], *map(self._size, shape[2:], window, spelled.stride, spelled.pad))]
+        if self.mask and (self.method != "MAX" or len(shape) != 4):
+            raise ShapeError(f"{self.method} pooling of {shape} has no mask; only MAX pooling of images has")
+        out = (*shape[:2], *map(self._size, shape[2:], window, spelled.stride, spelled.pad))
+        return [out] * (2 if self.mask else 1)
 
     def _size(self, size: int, k: int, s: int, p: int) -> int:
         span = size + 2 * p - k

@@ -1,4 +1,4 @@
-"""Softmax along an axis."""
+"""Softmax and its logarithm along an axis."""
 
 from __future__ import annotations
 
@@ -7,13 +7,8 @@ from dataclasses import dataclass
 from caffe2lrp.layers.base import LayerParams, Shape, canonical_axis, count, register
 
 
-@register
 @dataclass(frozen=True)
-class Softmax(LayerParams):
-    """exp(x - max) / sum along `axis`."""
-
-    type = "Softmax"
-
+class _AlongAxis(LayerParams):
     axis: int = 1
 
     def output_shapes(self, inputs: list[Shape]) -> list[Shape]:
@@ -24,3 +19,19 @@ class Softmax(LayerParams):
         """(outer, classes, inner): the input seen as three axes, the middle one being normalised."""
         axis = canonical_axis(self.axis, shape)
         return count(shape, 0, axis), shape[axis], count(shape, axis + 1)
+
+
+@register
+@dataclass(frozen=True)
+class Softmax(_AlongAxis):
+    """exp(x - max) / sum along `axis`."""
+
+    type = "Softmax"
+
+
+@register
+@dataclass(frozen=True)
+class LogSoftmax(_AlongAxis):
+    """x - max - log of the sum of exp(x - max) along `axis`. Caffe has it only inside of its loss; this is ONNX's."""
+
+    type = "LogSoftmax"

@@ -21,6 +21,7 @@ from caffe2lrp.converters.caffe.weights import Weights
 from caffe2lrp.errors import FileFormatError, ModelError
 from caffe2lrp.ir import Layer, Network, Origin, with_weights
 from caffe2lrp.layers import LayerParams, Shape, ShapeError
+from caffe2lrp.layers.installed import failed_plugins
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def build(
     graph = _inference_graph(definition, state)
     if weights is not None:
         graph = without_branches(graph, [node for node in graph.nodes if _lacks_weights(node, weights)])
+    _leave_out_masks(graph)
     layers = [node for node in graph.nodes if not node.is_source]
     params = _read_all(layers, graph.notes)
     try:
@@ -70,7 +72,7 @@ def build(
     builder.infer_shapes(layers)
     sharing = Sharing(definition.net, weights)
     for node in layers:
-        sharing.check(node, params[node].weight_shapes(builder.inputs(node)))
+        sharing.check(node, builder.needed[node])
     for node in layers:
         builder.arrays[node] = find_weights(
             node, params[node], builder.inputs(node), weights, sharing, graph.notes.append
@@ -102,6 +104,19 @@ def _inference_graph(definition: Definition, state: State) -> Graph:
     return graph
 
 
+def _leave_out_masks(graph: Graph) -> None:
+    """Masks of pooling layers that nothing reads: they are no outputs of the net."""
+    read = {value for node in graph.nodes for value in node.inputs}
+    for node in graph.nodes:
+        if node.type == "Pooling" and len(node.outputs) == 2 and node.outputs[1] not in read:
+            graph.notes.append(f"{node}: its mask '{node.outputs[1].blob}' is left out, as nothing reads it")
+            node.outputs.pop()
+            node.message.values["top"] = node.message.all("top")[:1]
+
+
+_HELP = "A plug-in of a few lines of Python can add a type, see docs/own-layers.md"
+
+
 def _read_all(nodes: list[Node], notes: list[str]) -> dict[Node, LayerParams]:
     """Parameters of all layers; whatever cannot be read or is not supported is reported at once."""
     known = known_types()
@@ -113,10 +128,10 @@ def _read_all(nodes: list[Node], notes: list[str]) -> dict[Node, LayerParams]:
             continue
         try:
             params[node] = read_params(node.message, node.type, partial(_note, notes, node))
-        except ParameterError as error:
+        except (ParameterError, ShapeError) as error:
             problems.append(f"{node}: {error}")
     if any(node.type not in known for node in nodes):
-        problems[-1] += f"\nKnown types: {', '.join(known)}"
+        problems[-1] += f"\nKnown types: {', '.join(known)}\n{_HELP}{_failed_plugins()}"
     _raise_all(problems)
     return params
 
@@ -131,6 +146,11 @@ def _raise_all(problems: list[str]) -> None:
         raise ModelError(problems[0])
     if problems:
         raise ModelError("\n  ".join([f"{len(problems)} layers cannot be built:", *problems]))
+
+
+def _failed_plugins() -> str:
+    """Installed plug-ins that may have had the type."""
+    return "".join(f"\nNot loaded: {failure}" for failure in failed_plugins())
 
 
 def _suggestion(node: Node, known: list[str]) -> str:
@@ -205,6 +225,7 @@ class _Builder:
     params: dict[Node, LayerParams]
     notes: list[str]
     outputs: dict[Node, list[Value]] = field(default_factory=dict)
+    needed: dict[Node, dict[str, Shape]] = field(default_factory=dict)
     arrays: dict[Node, dict[str, np.ndarray]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -240,6 +261,7 @@ class _Builder:
             self.params[node].check_inputs(bottoms)
             self.params[node] = self.params[node].for_inputs(bottoms)
             tops = self.params[node].output_shapes(bottoms)
+            self.needed[node] = self.params[node].weight_shapes(bottoms)
         except ShapeError as error:
             raise ModelError(f"{node}: {error}") from None
         if len(tops) < len(node.outputs):

@@ -183,7 +183,8 @@ def for_inference(graph: Graph) -> Graph:
 
 def _convert_loss(node: Node, nodes: list[Node], notes: list[str]) -> bool:
     """Turn a loss into the function it ends in; False where the layer is not needed at all."""
-    if node.type in DROPPED_TYPES or (node.type.endswith("Loss") and node.type not in LOSS_FUNCTIONS):
+    is_loss = node.type.endswith("Loss") and node.type not in LOSS_FUNCTIONS and node.type not in REGISTRY
+    if node.type in DROPPED_TYPES or is_loss:
         notes.append(f"{node}: left out, as it serves training and testing only")
         return False
     function = LOSS_FUNCTIONS.get(node.type)

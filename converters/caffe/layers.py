@@ -42,6 +42,9 @@ class ParameterError(ValueError):
     """Parameters contradict each other or ask for what is not supported; the builder adds the place."""
 
 
+PYTHON_LAYERS: dict[tuple[str, str], str] = {}
+"""Types that layers written in Python stand for, by module and class."""
+
 _READERS: dict[str, Reader] = {}
 _WRITERS: dict[str, tuple[str, Writer]] = {}
 
@@ -132,18 +135,31 @@ def read_params(layer: Message, kind: str, note: Note) -> LayerParams:
 
 
 def write_params(params: LayerParams) -> tuple[str, Message] | None:
-    """Name and content of the message for a layer's parameters; None where all have their default."""
+    """Name and content of the message for a layer's parameters; None where all have their default.
+
+    Raises
+    ------
+    ParameterError
+        If Caffe has no such layer type.
+    """
     if params.type in _WRITERS:
         name, writer = _WRITERS[params.type]
         message = writer(params)
+    elif params.type not in _PLAIN:
+        raise ParameterError(f"Caffe has no layer type {params.type}")
     else:
         name, attributes = _PLAIN[params.type]
         if not name:
             return None
-        schema = SCHEMAS["LayerParameter"].by_name[name].type
+        schema = SCHEMAS["LayerParameter"].variant(params.type).by_name[name].type
         message = new(schema, **{source: getattr(params, attribute) for attribute, source in attributes.items()})
     _drop_defaults(message)
     return (name, message) if message.values else None
+
+
+def file_type(params: LayerParams) -> str:
+    """How files spell the type of a layer."""
+    return "Python" if params.type in PYTHON_LAYERS.values() else params.type
 
 
 def _drop_defaults(message: Message) -> None:
@@ -297,10 +313,12 @@ def _read_pooling(layer: Message, note: Note) -> LayerParams:
     stride, pad = _at_least(1, "stride", _window(param, "stride")), _at_least(0, "pad", _window(param, "pad"))
     if whole and (set(stride) != {1} or set(pad) != {0}):
         raise ParameterError("global_pooling allows only pad 0 and stride 1")
+    method, up = _method(param), _rounds_up(param, note)
+    kernel = None if whole else _at_least(1, "kernel_size", _window(param, "kernel_size"))
+    mask = method == "MAX" and len(layer.all("top")) == 2
     if whole:
-        return Pooling(_method(param), None, ceil=_rounds_up(param, note))
-    kernel = _at_least(1, "kernel_size", _window(param, "kernel_size"))
-    return Pooling(_method(param), kernel, stride, pad, _rounds_up(param, note))
+        return Pooling(method, None, ceil=up, mask=mask)
+    return Pooling(method, kernel, stride, pad, up, mask)
 
 
 def _rounds_up(param: Message, note: Note) -> bool:

@@ -14,7 +14,7 @@ from caffe2lrp.ir import Layer, Network
 IN_PLACE = frozenset(
     {
         *("BatchNorm", "Bias", "BNLL", "Clip", "Dropout", "ELU", "Exp", "Log", "Power", "PReLU", "ReLU", "Scale"),
-        *("Sigmoid", "Softmax", "Swish", "TanH", "Threshold"),
+        *("BN", "HardSigmoid", "HardSwish", "Sigmoid", "Softmax", "Swish", "TanH", "Threshold"),
     }
 )
 """Types that Caffe runs in place: its NeuronLayers but AbsVal, and those that copy or rescale their input. Flatten,

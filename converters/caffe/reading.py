@@ -20,6 +20,7 @@ from caffe2lrp.converters.caffe.weights import Weights, from_layers
 from caffe2lrp.converters.caffe.wire import read_wire
 from caffe2lrp.errors import FileFormatError, ModelError, OptionError
 from caffe2lrp.ir import Network
+from caffe2lrp.layers.installed import load_installed_layers
 
 PHASES = ("TEST", "TRAIN")
 
@@ -62,6 +63,7 @@ def load(
     ModelError
         If the network cannot be built from what the files say.
     """
+    load_installed_layers()
     files = _sort_out([path for path in (prototxt, weights) if path is not None])
     definition, stored = _open(files)
     _check_phase(phase)
@@ -95,6 +97,7 @@ def load_definition(
     FileFormatError, ModelError
         As for `load`.
     """
+    load_installed_layers()
     files = _sort_out([prototxt])
     _check_phase(phase)
     definition, _ = _open(files)

@@ -4,6 +4,8 @@ Each message is a line with its name, followed by its fields, one a line: number
 ``*`` (repeated), ``[packed]`` and ``=default``. Types are ``int`` (signed), ``uint``, ``float``, ``double``,
 ``bool``, ``string``, ``bytes``, ``floats`` and ``doubles`` (bulk data, kept as arrays), or the name of an
 enum or of a message of the table. Number 0 marks fields of forks that are known from text files only.
+``LayerParameter of Permute`` begins fields that only layers of that type have: forks give different things the
+same number or name, and plug-ins do so, too.
 Fields without meaning for a trained network (fillers, sources, engines) are listed so that they are known
 and not reported.
 """
@@ -12,6 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+
+from caffe2lrp.converters.caffe.fork_table import FORK_TABLE
 
 SCALARS = frozenset({"int", "uint", "float", "double", "bool", "string", "bytes", "floats", "doubles"})
 
@@ -28,6 +32,8 @@ ENUMS: dict[str, dict[str, int]] = {
     "PoolMethod": {"MAX": 0, "AVE": 1, "STOCHASTIC": 2},
     "RoundMode": {"CEIL": 0, "FLOOR": 1},
     "ReductionOp": {"SUM": 1, "ASUM": 2, "SUMSQ": 3, "MEAN": 4},
+    "BoxCode": {"CORNER": 1, "CENTER_SIZE": 2, "CORNER_SIZE": 3},
+    "BNMode": {"LEARN": 0, "INFERENCE": 1},
     # NVCaffe's element types of raw_data.
     "RawType": {"DOUBLE": 0, "FLOAT": 1, "FLOAT16": 2, "INT": 3, "UINT": 4},
     "V1LayerType": {
@@ -625,11 +631,35 @@ class Field:
 
 @dataclass(slots=True)
 class Schema:
-    """A message type: its fields by name and by number."""
+    """A message type: its fields by name and by number.
+
+    Attributes
+    ----------
+    of_type
+        Of messages that describe a layer: the schema for layers of a type that has fields of its own.
+    """
 
     name: str
     by_name: dict[str, Field] = field(default_factory=dict)
     by_number: dict[int, Field] = field(default_factory=dict)
+    of_type: dict[str, Schema] = field(default_factory=dict, repr=False)
+
+    def add(self, new: Field) -> None:
+        """Add a field; one of the same name gives way."""
+        old = self.by_name.pop(new.name, None)
+        if old is not None:
+            self.by_number.pop(old.number, None)
+        self.by_name[new.name] = new
+        if new.number:
+            self.by_number[new.number] = new
+
+    def copy(self, name: str | None = None) -> Schema:
+        """A schema with the same fields, to which others can be added."""
+        return Schema(name or self.name, dict(self.by_name), dict(self.by_number))
+
+    def variant(self, kind: str) -> Schema:
+        """The schema for layers of a type."""
+        return self.of_type.get(kind, self)
 
 
 def _parse_default(kind: str, text: str | None) -> Any:
@@ -651,16 +681,17 @@ def _parse_field(line: str) -> Field:
 
 def _parse_table(table: str) -> dict[str, Schema]:
     schemas: dict[str, Schema] = {}
+    current = Schema("")
     for line in filter(None, map(str.rstrip, table.splitlines())):
-        if not line.startswith(" "):
+        if line.startswith(" "):
+            current.add(_parse_field(line))
+        elif " of " in line:
+            name, _, kind = line.partition(" of ")
+            current = schemas[name].of_type[kind] = schemas[name].copy()
+        else:
             current = schemas[line] = Schema(line)
-            continue
-        parsed = _parse_field(line)
-        current.by_name[parsed.name] = parsed
-        if parsed.number:
-            current.by_number[parsed.number] = parsed
     return schemas
 
 
-SCHEMAS: dict[str, Schema] = _parse_table(_TABLE)
+SCHEMAS: dict[str, Schema] = _parse_table(_TABLE + FORK_TABLE)
 """All messages by name."""

@@ -267,6 +267,7 @@ def read_text(text: str, schema: Schema, file: str) -> Message:
 
 def _message(nodes: list[Node], schema: Schema, line: int, file: str) -> Message:
     # The parser has bounded the depth, so recursion is safe here.
+    schema = schema.variant(_layer_type(nodes)) if schema.of_type else schema
     message = Message(schema, line)
     for node in nodes:
         known = schema.by_name.get(node.name)
@@ -277,6 +278,14 @@ def _message(nodes: list[Node], schema: Schema, line: int, file: str) -> Message
             raise FileFormatError(f"{file}:{node.line}:{node.column}: '{node.name}' may be given only once here")
         message.add(known.name, _value(node, known, message, file))
     return message
+
+
+def _layer_type(nodes: list[Node]) -> str:
+    """The type that a layer says it has; nothing where it says it in no readable way."""
+    token = next((node.value for node in nodes if node.name == "type" and isinstance(node.value, Token)), None)
+    if token is None:
+        return ""
+    return token.text if token.kind == "name" else _decode(_unquote(token.text))
 
 
 def _value(node: Node, known: Field, message: Message, file: str) -> Any:

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from caffe2lrp.converters.caffe.forks import rename
+from caffe2lrp.converters.caffe.layers import PYTHON_LAYERS
 from caffe2lrp.converters.caffe.message import Message, Unknown, new
 from caffe2lrp.converters.caffe.schema import SCHEMAS
 from caffe2lrp.errors import FileFormatError, ModelError
@@ -65,6 +67,7 @@ SYNONYMS = {
     "POOLING3D": "Pooling",
     "Pooling3D": "Pooling",
 }
+V1_TYPES_OF_FORKS = {"INTERP": "Interp"}  # DeepLab
 
 V0_TYPES = {
     "accuracy": "ACCURACY",
@@ -175,6 +178,8 @@ def upgrade(net: Message, file: str) -> Message:
         net.values.pop("layers")
     for layer in net.all("layer"):
         layer.spelled = layer.spelled or layer.get("type")
+        _python_layer(layer)
+        rename(layer)
         if layer.get("type") in SYNONYMS:
             layer.set("type", SYNONYMS[layer.get("type")])
         _transformation(layer)
@@ -243,10 +248,11 @@ def _v0_layer(connection: Message, file: str) -> Message:
 
 
 def _v1_layer(old: Message, file: str) -> Message:
-    layer = Message(SCHEMAS["LayerParameter"], old.line, unknown=old.unknown, spelled=old.spelled)
     kind = old.get("type") if old.has("type") else ""
-    layer.spelled = layer.spelled or kind
-    layer.set("type", V1_TYPES.get(kind, kind))
+    new_kind = V1_TYPES.get(kind) or V1_TYPES_OF_FORKS.get(kind, kind)
+    schema = SCHEMAS["LayerParameter"].variant(new_kind)
+    layer = Message(schema, old.line, unknown=old.unknown, spelled=old.spelled or kind)
+    layer.set("type", new_kind)
     for name, values in old.values.items():
         if name not in _V1_RENAMED:
             layer.values[name] = values
@@ -260,6 +266,13 @@ def _v1_layer(old: Message, file: str) -> Message:
 
 
 # -- V2 --------------------------------------------------------------------------------------------
+
+
+def _python_layer(layer: Message) -> None:
+    """A Python layer whose class is known has the type of its class."""
+    if layer.get("type") == "Python":
+        param = layer.get("python_param")
+        layer.set("type", PYTHON_LAYERS.get((param.get("module"), param.get("layer")), "Python"))
 
 
 def _transformation(layer: Message) -> None:

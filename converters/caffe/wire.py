@@ -76,6 +76,8 @@ class _Reader:
             known = schema.by_number.get(number)
             if known is not None and self.accepts(known, wire_type):
                 stop = self.store(message, known, wire_type, value, (start, position, stop, end, depth))
+                if known.name == "type" and schema.of_type:  # it stands before all that depends on it
+                    schema = message.schema = schema.variant(message.get("type"))
             elif number not in strangers:
                 strangers.add(number)
                 message.unknown.append(Unknown(f"field number {number}"))

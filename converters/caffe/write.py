@@ -11,12 +11,12 @@ import numpy as np
 
 from caffe2lrp.converters.caffe.files import PathLike
 from caffe2lrp.converters.caffe.hdf5 import write_hdf5
-from caffe2lrp.converters.caffe.layers import write_params
+from caffe2lrp.converters.caffe.layers import ParameterError, file_type, write_params
 from caffe2lrp.converters.caffe.message import Message, new
 from caffe2lrp.converters.caffe.naming import file_names, input_layers
 from caffe2lrp.converters.caffe.schema import Field
 from caffe2lrp.converters.caffe.wire import write_wire
-from caffe2lrp.errors import FileFormatError, OptionError
+from caffe2lrp.errors import FileFormatError, ModelError, OptionError
 from caffe2lrp.ir import Layer, Network
 from caffe2lrp.saving import check_target, replacing
 
@@ -80,6 +80,8 @@ def write_prototxt(network: Network, path: PathLike) -> None:
     ------
     FileFormatError
         If the file cannot be written.
+    ModelError
+        If Caffe has no such layer as one of the network's.
     """
     text = "\n".join(_format(net_message(network), 0)) + "\n"
     with replacing(path) as draft:
@@ -101,7 +103,7 @@ def write_caffemodel(network: Network, path: PathLike) -> None:
     FileFormatError
         If the file cannot be written, or would be larger than Caffe can read.
     ModelError
-        If two layers with weights have the same name.
+        If two layers with weights have the same name, or Caffe has no such layer as one of the network's.
     """
     size = 4 * network.parameter_count
     if size > MAX_BINARY:
@@ -143,7 +145,7 @@ def _layer_message(layer: Layer, names: Mapping[str, str], weights: bool) -> Mes
     message = new(
         "LayerParameter",
         name=layer.name,
-        type=layer.type,
+        type=file_type(layer.params),
         bottom=[names[blob] for blob in layer.inputs],
         top=[names[blob] for blob in layer.outputs],
     )
@@ -152,9 +154,15 @@ def _layer_message(layer: Layer, names: Mapping[str, str], weights: bool) -> Mes
             new("BlobProto", shape=new("BlobShape", dim=array.shape), data=[_flat(array)])
             for array in layer.weights.values()
         ]
-    param = write_params(layer.params)
+    message.schema = message.schema.variant(layer.type)
+    try:
+        param = write_params(layer.params)
+    except ParameterError as error:
+        raise ModelError(f"{layer}: {error}; the net cannot be written as a Caffe file") from None
     if param is not None:
         message.set(*param)
+        if weights and not message.schema.by_name[param[0]].number:
+            raise FileFormatError(f"{layer}: no binary file can hold its parameters, as {param[0]} has no field number")
     return message
 
 

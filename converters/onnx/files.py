@@ -161,10 +161,14 @@ def read_structure(path: str | os.PathLike[str]) -> onnx.ModelProto:
 
 
 def is_onnx(path: str | os.PathLike[str]) -> bool:
-    """Whether a file begins like an ONNX model: with its version, where a caffemodel has the name of the net."""
+    """Whether a file begins like an ONNX model: with its version, where a caffemodel has the name of the net.
+
+    A mean image begins with a number, too, but there a second one follows; a model goes on with strings and messages.
+    """
     try:
         with open(path, "rb") as file:
-            return file.read(1) == bytes([_IR_VERSION << 3 | _VARINT])
+            head = file.read(3)
+            return head[:1] == bytes([_IR_VERSION << 3 | _VARINT]) and len(head) == 3 and head[2] & 7 == _BYTES
     except OSError as error:
         raise FileFormatError(f"{os.fspath(path)}: cannot read the file: {error.strerror or error}") from None
 

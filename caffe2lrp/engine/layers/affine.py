@@ -1,4 +1,4 @@
-"""BatchNorm, Scale and Bias.
+"""BatchNorm, BN, Scale and Bias.
 
 Where such a layer follows a convolution or fully connected layer, explanations merge it into that layer
 first (`caffe2lrp.engine.folding`), so that rules see the one linear layer that the network really has
@@ -19,17 +19,23 @@ from caffe2lrp.kernels import affine as kernels
 from caffe2lrp.kernels import eltwise
 from caffe2lrp.layers.affine import Bias, Scale
 from caffe2lrp.layers.base import Shape, count
-from caffe2lrp.layers.batch_norm import BatchNorm
+from caffe2lrp.layers.batch_norm import BN, BatchNorm
 
 
 def factor_and_offset(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
-    """Learned factor and offset (float64) of a BatchNorm, Scale or Bias with one input: y = factor x + offset."""
+    """Learned factor and offset (float64) of a BatchNorm, BN, Scale or Bias with one input: y = factor x + offset."""
     weights = {name: np.asarray(value, np.float64) for name, value in layer.weights.items()}
     if isinstance(layer.params, BatchNorm):
         weight = float(weights["weight"][0])
         norm = 1 / weight if weight else 0.0
         factor = 1 / np.sqrt(weights["variance"] * norm + layer.params.epsilon)
         return factor, -weights["mean"] * norm * factor
+    if isinstance(layer.params, BN):
+        factor, offset = weights["scale"], weights["bias"]
+        if layer.params.statistics:
+            factor = factor / np.sqrt(weights["variance"] + layer.params.epsilon)
+            offset = offset - weights["mean"] * factor
+        return factor, offset
     if isinstance(layer.params, Scale):
         factor = weights["scale"].reshape(-1)
         return factor, weights["bias"].reshape(-1) if layer.params.bias else np.zeros_like(factor)
@@ -44,7 +50,7 @@ def _layout(layer: Layer, inputs: list[Shape]) -> tuple[int, int, int]:
     return (shape[0], shape[1], count(shape, 2)) if len(shape) > 1 else (1, 1, count(shape))
 
 
-@forward(BatchNorm, Scale, Bias)
+@forward(BatchNorm, BN, Scale, Bias)
 def _affine(plan: ForwardPlan, layer: Layer) -> None:
     inputs, y = plan.inputs(layer), plan.output(layer)
     layout = _layout(layer, [x.shape for x in inputs])
@@ -61,7 +67,7 @@ def _affine(plan: ForwardPlan, layer: Layer) -> None:
     plan.program.add(kernels.affine, x, factor, offset, y.reshape(layout), label=layer.name)
 
 
-@relevance(BatchNorm, Scale, Bias)
+@relevance(BatchNorm, BN, Scale, Bias)
 def _affine_relevance(plan: RelevancePlan, layer: Layer) -> None:
     inputs = [plan.forward.values[blob] for blob in layer.inputs]
     layout = _layout(layer, [x.shape for x in inputs])
@@ -108,7 +114,7 @@ def _sum_onto(plan: RelevancePlan, layer: Layer, layout: tuple[int, int, int], g
     plan.program.add(kernels.sum_slices, given.reshape(layout), target.reshape(-1), label=layer.name)
 
 
-@gradient(BatchNorm, Scale, Bias)
+@gradient(BatchNorm, BN, Scale, Bias)
 def _affine_gradient(plan: RelevancePlan, layer: Layer) -> None:
     inputs = [plan.forward.values[blob] for blob in layer.inputs]
     layout = _layout(layer, [x.shape for x in inputs])

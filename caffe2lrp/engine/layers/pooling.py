@@ -143,6 +143,10 @@ def _pooling(plan: ForwardPlan, layer: Layer) -> None:
     assert isinstance(layer.params, Pooling)
     (x,), y = plan.inputs(layer), plan.output(layer)
     _add_pooling(plan.program, layer.params, x, y, layer.name)
+    if len(layer.outputs) == 2:
+        mask = plan.output(layer, 1)
+        planes = [_planes(array) for array in (x, y, mask)]
+        plan.program.add(kernels.pooling_mask, *planes, *_window(layer.params, x.shape), label=layer.name)
 
 
 @relevance(Pooling)

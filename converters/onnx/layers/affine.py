@@ -1,4 +1,4 @@
-"""BatchNorm, Scale and Bias."""
+"""BatchNorm, BN, Scale and Bias."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from caffe2lrp.converters.onnx.registry import emits
 from caffe2lrp.ir import Layer
 from caffe2lrp.layers.affine import Bias, Scale
 from caffe2lrp.layers.base import canonical_axis
-from caffe2lrp.layers.batch_norm import BatchNorm
+from caffe2lrp.layers.batch_norm import BN, BatchNorm
 
 
 @emits(BatchNorm, single=True)
@@ -28,6 +28,19 @@ def _batch_norm(graph: GraphBuilder, layer: Layer) -> None:
     statistics = {"scale": np.ones(mean.shape), "bias": np.zeros(mean.shape), "mean": mean, "variance": variance}
     names = [graph.constant(value, f"{layer.name}.{key}") for key, value in statistics.items()]
     graph.node("BatchNormalization", [x, *names], outputs, layer=layer, epsilon=layer.params.epsilon)
+
+
+@emits(BN, single=True)
+def _bn(graph: GraphBuilder, layer: Layer) -> None:
+    assert isinstance(layer.params, BN)
+    (x,), outputs = graph.inputs(layer), graph.outputs(layer)
+    if layer.params.statistics:
+        names = [graph.weight(layer, key) for key in ("scale", "bias", "mean", "variance")]
+        graph.node("BatchNormalization", [x, *names], outputs, layer=layer, epsilon=layer.params.epsilon)
+        return
+    inner = [1] * (len(graph.shape(layer.inputs[0])) - 2)
+    scaled = graph.node("Mul", [x, graph.weight(layer, "scale", (-1, *inner))], layer=layer)
+    graph.node("Add", [scaled, graph.weight(layer, "bias", (-1, *inner))], outputs, layer=layer)
 
 
 @emits(Scale, Bias)

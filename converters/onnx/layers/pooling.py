@@ -15,6 +15,7 @@ import numpy as np
 
 from caffe2lrp.converters.onnx.graph import GraphBuilder
 from caffe2lrp.converters.onnx.registry import emits
+from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer
 from caffe2lrp.layers.base import Shape
 from caffe2lrp.layers.pooling import SPP, Pooling
@@ -71,7 +72,7 @@ def _pool(graph: GraphBuilder, layer: Layer, params: Pooling, x: str, outputs: l
     """Append a pooling and return the name of its output."""
     shape = graph.shape(layer.inputs[0])
     call = _Call(graph, layer, params.on(shape), x, shape, outputs)
-    whole = params.kernel is None and set(params.stride) == {1} and not any(params.pad)
+    whole = params.kernel is None and set(params.stride) == {1} and not any(params.pad) and not params.mask
     if params.method == "STOCHASTIC":
         return _expectation(call)
     if whole:
@@ -81,7 +82,38 @@ def _pool(graph: GraphBuilder, layer: Layer, params: Pooling, x: str, outputs: l
 
 def _maximum(call: _Call) -> str:
     x, pads = _padded(call, float(np.finfo(call.graph.dtype).min))  # Caffe starts from -FLT_MAX
-    return call.node("MaxPool", [x], last=True, **_attributes(call, pads))
+    if not call.params.mask:
+        return call.node("MaxPool", [x], last=True, **_attributes(call, pads))
+    assert call.outputs is not None
+    maxima, mask = call.outputs
+    places = call.graph.tensor(f"{call.layer.name}/places")
+    call.graph.node("MaxPool", [x], [maxima, places], layer=call.layer, **_attributes(call, pads))
+    _mask(call, places, mask, is_padded=x != call.x)
+    return maxima
+
+
+def _mask(call: _Call, places: str, mask: str, *, is_padded: bool) -> None:
+    """Pixels of an image out of places in the whole array; in an image that was padded before, they are moved."""
+    graph, layer, shape, pads, ends = call.graph, call.layer, call.shape, call.params.pad, _ends(call)
+    if graph.dtype == np.float16 and shape[2] * shape[3] > 2048:
+        raise ModelError(f"{layer}: half precision cannot hold the {shape[2] * shape[3]} places of its mask")
+    padded = [n + pad + end if is_padded else n for n, pad, end in zip(shape[2:], pads, ends, strict=True)]
+
+    def whole(op: str, x: str, value: int) -> str:
+        return graph.node(op, [x, graph.constant(np.array(value), f"{layer.name}.number")], layer=layer)
+
+    pixel = whole("Mod", places, padded[0] * padded[1])
+    if is_padded:
+        row, column = whole("Sub", whole("Div", pixel, padded[1]), pads[0]), whole("Mod", pixel, padded[1])
+        column = whole("Sub", column, pads[1])
+        inside = [
+            graph.node("And", [whole("GreaterOrEqual", x, 0), whole("Less", x, n)], layer=layer)
+            for x, n in ((row, shape[2]), (column, shape[3]))
+        ]
+        pixel = graph.node("Add", [whole("Mul", row, shape[3]), column], layer=layer)
+        none = graph.constant(np.array(-1), f"{layer.name}.none")
+        pixel = graph.node("Where", [graph.node("And", inside, layer=layer), pixel, none], layer=layer)
+    graph.cast(pixel, graph.dtype, layer, mask)
 
 
 def _average(call: _Call) -> str:
