@@ -142,10 +142,12 @@ def test_the_command_line_makes_the_same_files(
 
 def test_model_options_are_part_of_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    options = ModelOptions(prototxt=Path("a b.prototxt"), weights=Path("/w"), mean="104,117,123", resize="short 256")
+    options = ModelOptions(
+        prototxt=Path("a b.prototxt"), weights=Path("/w"), mean="104,117,123", plugins=[Path("p.py")]
+    )
     assert command.model_arguments(options) == [
+        "--plugin", str(tmp_path / "p.py"),
         "--prototxt", str(tmp_path / "a b.prototxt"), "--weights", "/w", "--mean", "104,117,123",
-        "--resize", "short 256",
     ]  # fmt: skip
 
 

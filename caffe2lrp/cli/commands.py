@@ -346,6 +346,7 @@ def serve(
     weights: Weights = None,
     labels: Labels = None,
     input_shape: InputShape = None,
+    plugin: Plugins = None,
     mean: Mean = None,
     channels: ChannelOrder = None,
     scale: Scale = None,
@@ -366,7 +367,7 @@ def serve(
     """
     from caffe2lrp.cli.serve import run
 
-    options = ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize)
+    options = ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize, plugin or ())
     run(options, layer, host, port, threads)
 
 

@@ -68,10 +68,10 @@ def open_gallery(options: ModelOptions, layer: str | None = None) -> Gallery:
 
 def model_arguments(options: ModelOptions) -> list[str]:
     """The options as they are typed, with whole paths, so that they hold in any folder."""
-    arguments = []
+    arguments = [part for path in options.plugins for part in ("--plugin", str(path.absolute()))]
     for field in fields(options):
         value = getattr(options, field.name)
-        if value is not None:
+        if value is not None and field.name != "plugins":
             is_file = isinstance(value, Path) or (field.name == "mean" and Path(value).is_file())
             arguments += [f"--{field.name.replace('_', '-')}", str(Path(value).absolute() if is_file else value)]
     return arguments
