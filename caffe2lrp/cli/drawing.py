@@ -6,29 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from caffe2lrp.errors import OptionError
-from caffe2lrp.pictures import Row, Strip, heatmap, montage, overlay, save_png, sheet
-from caffe2lrp.pictures.drawing import fit
+from caffe2lrp.pictures import Row, Strip, Style, montage, save_png, sheet
 
-PERCENTILE = 99.5  # as on the sheet, so that all pictures of an explanation have the same colours
 SMALLEST = 224
 """Smaller pictures are enlarged to at least this many pixels, by a whole factor: pixels stay squares."""
 
 
-def draw(relevance: np.ndarray, cmap: str) -> Image.Image:
-    """The heat map, one pixel per value."""
-    return heatmap(relevance, cmap, percentile=PERCENTILE)
-
-
-def write_pictures(path: Path, view: np.ndarray, relevance: np.ndarray, cmap: str) -> dict[str, str]:
+def write_pictures(path: Path, view: np.ndarray, relevance: np.ndarray, style: Style) -> dict[str, str]:
     """Write heat map and overlay; `path` is their common beginning."""
+    size = _size(relevance)
     pictures = {
-        "heatmap": draw(relevance, cmap),
-        "overlay": overlay(view, relevance, cmap=cmap, percentile=PERCENTILE),
+        "heatmap": style.heatmap(relevance, size),
+        "overlay": style.overlay(view, relevance, size),
     }
-    return {kind: str(save_png(_enlarged(picture), f"{path}.{kind}.png")) for kind, picture in pictures.items()}
+    return {kind: str(save_png(picture, f"{path}.{kind}.png")) for kind, picture in pictures.items()}
 
 
 def write_array(path: Path, relevance: np.ndarray) -> dict[str, str]:
@@ -41,16 +34,17 @@ def write_array(path: Path, relevance: np.ndarray) -> dict[str, str]:
     return {"array": file}
 
 
-def write_sheet(path: Path, rows: Sequence[Row], title: str, cmap: str) -> None:
+def write_sheet(path: Path, rows: Sequence[Row], title: str, style: Style) -> None:
     """Write the sheet of all classes of a picture."""
-    save_png(sheet(rows, title=title, cmap=cmap, percentile=PERCENTILE), path)
+    save_png(sheet(rows, title=title, **style.keywords()), path)
 
 
-def write_montage(path: Path, strips: Sequence[Strip], names: Sequence[str], title: str, cmap: str) -> None:
+def write_montage(path: Path, strips: Sequence[Strip], names: Sequence[str], title: str, style: Style) -> None:
     """Write the montage of all pictures and rules."""
-    save_png(montage(strips, names, title=title, cmap=cmap, percentile=PERCENTILE), path)
+    scale = {"cmap": style.cmap, "mode": style.mode, "percentile": style.percentile, "smooth": style.smooth}
+    save_png(montage(strips, names, title=title, **scale), path)
 
 
-def _enlarged(picture: Image.Image) -> Image.Image:
-    longer = max(picture.size)
-    return fit(picture, longer * max(1, -(-SMALLEST // longer)))
+def _size(relevance: np.ndarray) -> int:
+    longer = max(relevance.shape[-2:])
+    return longer * max(1, -(-SMALLEST // longer))
