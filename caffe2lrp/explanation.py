@@ -180,8 +180,8 @@ def explain(
     from caffe2lrp.engine.session import Session
 
     return Session(network, x).explain(
-        target, rule=rule, composite=composite, lrn=lrn, layer=layer, start=start, account=account, against=against, keep=keep,
-        through=through, channel=channel, **parameters,
+        target, rule=rule, composite=composite, lrn=lrn, layer=layer, start=start, account=account, against=against,
+        keep=keep, through=through, channel=channel, **parameters,
     )  # fmt: skip
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from caffe2lrp.conservation import Account
 from caffe2lrp.errors import OptionError
-from caffe2lrp.pictures import Row, Strip, Style, montage, save_png, sheet
+from caffe2lrp.pictures import Row, Strip, Style, channel_bars, layer_bars, montage, save_png, sheet
 
 SMALLEST = 224
 """Smaller pictures are enlarged to at least this many pixels, by a whole factor: pixels stay squares."""
@@ -34,6 +36,21 @@ def write_array(path: Path, relevance: np.ndarray) -> dict[str, str]:
     return {"array": file}
 
 
+def write_layers(path: Path, account: Account, title: str) -> dict[str, str]:
+    """Write relevance by layer."""
+    return {"layers": str(save_png(layer_bars(account, title), f"{path}.layers.png"))}
+
+
+def write_blob(path: Path, blob: str, relevance: np.ndarray, style: Style) -> dict[str, str]:
+    """Write the relevance of an inner blob, (C, H, W) or (C,): the strongest channels, and the map, if any."""
+    stem = f"{path}.{blob.replace('/', '_')}"
+    files = {f"{blob} channels": str(save_png(channel_bars(relevance, title=blob), f"{stem}.channels.png"))}
+    if relevance.ndim == 3 and relevance[0].size > 1:
+        unblurred = replace(style, smooth=0.0)  # sigma is meant in pixels of the photo
+        files[f"{blob} heatmap"] = str(save_png(unblurred.heatmap(relevance, _size(relevance)), f"{stem}.heatmap.png"))
+    return files
+
+
 def write_sheet(path: Path, rows: Sequence[Row], title: str, style: Style) -> None:
     """Write the sheet of all classes of a picture."""
     save_png(sheet(rows, title=title, **style.keywords()), path)
@@ -41,8 +58,16 @@ def write_sheet(path: Path, rows: Sequence[Row], title: str, style: Style) -> No
 
 def write_montage(path: Path, strips: Sequence[Strip], names: Sequence[str], title: str, style: Style) -> None:
     """Write the montage of all pictures and rules."""
-    scale = {"cmap": style.cmap, "mode": style.mode, "percentile": style.percentile, "smooth": style.smooth}
-    save_png(montage(strips, names, title=title, **scale), path)
+    page = montage(
+        strips,
+        names,
+        title=title,
+        cmap=style.cmap,
+        mode=style.mode,
+        percentile=style.percentile,
+        smooth=style.smooth,
+    )
+    save_png(page, path)
 
 
 def _size(relevance: np.ndarray) -> int:

@@ -37,7 +37,9 @@ def relevance_of(relevance: Mapping[str, np.ndarray], blob: str, start: str) -> 
         If the blob is not on the way from the start to an input.
     """
     if blob not in relevance:
-        raise OptionError(f"no relevance passes through blob '{blob}': it is not on the way from '{start}' to the input")
+        raise OptionError(
+            f"no relevance passes through blob '{blob}': it is not on the way from '{start}' to the input"
+        )
     return relevance[blob].copy()
 
 

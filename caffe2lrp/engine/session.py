@@ -182,9 +182,7 @@ class Session:
         rules = tuple(way.composite.assign(self.network).items())
         settings = Settings(rules, start, way.lrn, way.composite.relu, way.composite.derivative)
         preprocessing = self.preprocessing
-        return self.plan(
-            settings, lambda: preprocessing.bounds(self.x.shape) if preprocessing else None, preprocessing
-        )
+        return self.plan(settings, lambda: preprocessing.bounds(self.x.shape) if preprocessing else None, preprocessing)
 
     def plan(
         self, settings: Settings, bounds: Callable[[], Bounds | None] = lambda: None, key: object = None

@@ -1,4 +1,4 @@
-"""From relevance to pictures: colour maps, heat maps, overlays and contours on the photo, captioned sheets and grids, and bar plots."""
+"""From relevance to pictures: colour maps, heat maps, overlays and contours, captioned sheets and grids, bar plots."""
 
 from caffe2lrp.pictures.bars import bars, channel_bars, layer_bars
 from caffe2lrp.pictures.colormaps import COLORMAPS, DEFAULT_COLORMAP, Colormap, colormap

@@ -69,7 +69,9 @@ def bars(names: Sequence[str], values: Sequence[float], title: str = "") -> Imag
         If there is nothing to draw.
     """
     if not names or len(names) != len(values):
-        raise OptionError(f"a bar plot needs one name for each value, and at least one; not {len(names)} and {len(values)}")
+        raise OptionError(
+            f"a bar plot needs one name for each value, and at least one; not {len(names)} and {len(values)}"
+        )
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -69,5 +69,7 @@ def draw_contours(
             colour = (255, 255, 255) if edge else tuple(int(c) for c in colours(shade))
             for curve in curves:
                 points = (np.asarray(curve) + 0.5) * scale
-                draw.line([(x, y) for x, y in points], fill=colour, width=width + 2 * edge * (width // 2), joint="curve")
+                draw.line(
+                    [(x, y) for x, y in points], fill=colour, width=width + 2 * edge * (width // 2), joint="curve"
+                )
     return Image.blend(photo, large.resize(photo.size, Image.Resampling.BOX), alpha)

@@ -84,8 +84,8 @@ def overlay(
     cmap, size, channels, mode, percentile, smooth
         As for `heatmap`.
     contours
-        0 draws colours. A number n draws lines in place of them, at n equal steps of the scaled map (at 1 / (n + 1), ...,
-        n / (n + 1)) and at their negatives. Single pixels make many small lines: smooth the map.
+        0 draws colours. A number n draws lines in place of them, at n equal steps of the scaled map, 1 / (n + 1) to
+        n / (n + 1), and at their negatives. Single pixels make many small lines: smooth the map.
 
     Returns
     -------
