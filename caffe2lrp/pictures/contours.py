@@ -11,8 +11,10 @@ from caffe2lrp.errors import OptionError
 from caffe2lrp.pictures.colormaps import Colormap
 
 MOST = 32
-_FINER = 4  # lines are drawn this much larger and averaged, so that they have smooth edges
-_WIDTH = 1 / 180  # of the picture's longer side
+_FINER = 4
+"""Lines are drawn this much larger and averaged, so that they have smooth edges."""
+_WIDTH = 1 / 180
+"""Of the picture's longer side."""
 
 
 def levels(count: int, signed: bool) -> list[float]:
@@ -57,10 +59,11 @@ def draw_contours(
     heights = levels(count, colours.signed)
     if min(values.shape) < 2:
         return photo
-    large = photo.resize((photo.width * _FINER, photo.height * _FINER), Image.Resampling.BICUBIC)
-    scale = np.array([large.width / values.shape[1], large.height / values.shape[0]])
-    width = max(2, round(_WIDTH * max(large.size)))
-    draw = ImageDraw.Draw(large)
+    size = (photo.width * _FINER, photo.height * _FINER)
+    ink, cover = Image.new("RGB", size), Image.new("L", size)
+    pens = ImageDraw.Draw(ink), ImageDraw.Draw(cover)
+    scale = np.array([size[0] / values.shape[1], size[1] / values.shape[0]])
+    width = max(2, round(_WIDTH * max(size)))
     generator = contour_generator(z=values)
     lines = [(height, generator.lines(height)) for height in heights]
     for edge in (True, False):  # all edges first: no line is cut by the edge of another
@@ -68,8 +71,10 @@ def draw_contours(
             shade = math.copysign(0.4 + 0.6 * abs(height), height)
             colour = (255, 255, 255) if edge else tuple(int(c) for c in colours(shade))
             for curve in curves:
-                points = (np.asarray(curve) + 0.5) * scale
-                draw.line(
-                    [(x, y) for x, y in points], fill=colour, width=width + 2 * edge * (width // 2), joint="curve"
-                )
-    return Image.blend(photo, large.resize(photo.size, Image.Resampling.BOX), alpha)
+                points = [(x, y) for x, y in (np.asarray(curve) + 0.5) * scale]
+                for pen, fill in zip(pens, (colour, 255), strict=True):
+                    pen.line(points, fill=fill, width=width + 2 * edge * (width // 2), joint="curve")
+    covered = np.asarray(cover.reduce(_FINER), np.float64)[..., np.newaxis] / 255
+    lines_alone = np.asarray(ink.reduce(_FINER), np.float64)  # black, so nothing, between the lines
+    mixed = (1 - alpha * covered) * np.asarray(photo, np.float64) + alpha * lines_alone
+    return Image.fromarray(np.clip(np.rint(mixed), 0, 255).astype(np.uint8))
