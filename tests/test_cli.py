@@ -329,6 +329,22 @@ def test_explain_a_contrast(run: Run, tiny: Path, net: list[str]) -> None:
     assert "2 cock against 3" in run("explain", dog, *net, "--target", "2", "--against", "3").out
 
 
+def test_gradients_have_no_bars_of_layers(run: Run, tiny: Path, net: list[str], tmp_path: Path) -> None:
+    asked = [
+        "--composite",
+        "gradient",
+        "--composite",
+        "smoothgrad:samples=2",
+        "--rule",
+        "z",
+        "--layers",
+        "--target",
+        "2",
+    ]
+    assert run("explain", tiny / "b/dog.png", *net, *asked, "--account").code == 0
+    assert [path.name for path in (tmp_path / "caffe2lrp-out").glob("*.layers.png")] == ["dog.2.z.layers.png"]
+
+
 def test_explain_inner_blobs(run: Run, tiny: Path, net: list[str]) -> None:
     asked = ["--target", "2", "--layers", "--keep", "conv", "--through", "conv", "--channel", "1", "--json"]
     result = run("explain", tiny / "b/dog.png", *net, *asked)

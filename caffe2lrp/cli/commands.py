@@ -364,7 +364,8 @@ def explain(
     For each picture NAME and class INDEX, NAME.INDEX.heatmap.png, NAME.INDEX.overlay.png and the relevance itself,
     NAME.INDEX.npy (channels, height, width), are written, and a sheet of all side by side: NAME.INDEX.sheet.png, or
     for several classes one sheet, such as NAME.top3.sheet.png. With several rules, the rule follows the class in the
-    names, NAME.INDEX.RULE.npy, and a montage of all pictures and rules, montage.png, is written.
+    names, NAME.INDEX.RULE.npy, and a montage of all pictures and rules, montage.png, is written. INDEX is followed by
+    -against-OTHER and -through-BLOB-CHANNEL where these options are given.
     """
     if images == ["rules"] and not Path("rules").exists():
         rules()

@@ -101,15 +101,18 @@ class _Job:
             heatmaps = []
             for composite in self.settings:
                 explanation = self._explain(session, composite, index, others)
-                if self.rules.through is not None:
-                    score = float(explanation.score[0])
+                own = score if self.rules.through is None else float(explanation.score[0])  # what a rule lets through
                 files = self._write(picture, prepared, explanation, index, composite)
-                entries.append(self._entry(explanation, index, score, likely, files))
-                rows.append(self._row(prepared, explanation, index, score, likely))
+                entries.append(self._entry(explanation, index, own, likely, files))
+                rows.append(self._row(prepared, explanation, index, own, likely))
                 heatmaps.append(self.options.style.heatmap(explanation.relevance[0]))
             if len(self.settings) > 1:
                 label = f"{picture.path.name}: {self._what(index, others)}"
-                self.strips.append(Strip(Image.fromarray(prepared.view), heatmaps, label, score))
+                self.strips.append(
+                    Strip(
+                        Image.fromarray(prepared.view), heatmaps, label, score if self.rules.through is None else None
+                    )
+                )
         name = str(indices[0]) if len(indices) == 1 else self.targets.name
         sheet = self._path(picture, f"{name}{self._suffix()}.sheet.png")
         title = f"{picture.path.name} explained by {self.network.name or 'the network'}"
@@ -142,7 +145,7 @@ class _Job:
 
     def _accounted(self, composite: Composite) -> bool:
         """Gradients conserve nothing: they get an account only where it is asked for."""
-        asked = True if self.options.layers else self.options.account
+        asked = self.options.account
         return not composite.derivative if asked is None else asked and composite.sampling is None
 
     def _write(
@@ -152,7 +155,7 @@ class _Job:
         path, relevance = self._path(picture, end), explanation.relevance[0]
         files = write_pictures(path, prepared.view, relevance, self.options.style)
         files |= write_array(path, relevance)
-        if self.options.layers and explanation.account is not None:
+        if self.options.layers and explanation.account is not None and not composite.derivative:
             files |= write_layers(path, explanation.account, f"{picture.path.name}: relevance below each layer")
         for blob, inner in explanation.blobs.items():
             files |= write_blob(path, blob, inner[0], self.options.style)

@@ -73,7 +73,7 @@ def draw_contours(
             for curve in curves:
                 points = [(x, y) for x, y in (np.asarray(curve) + 0.5) * scale]
                 for pen, fill in zip(pens, (colour, 255), strict=True):
-                    pen.line(points, fill=fill, width=width + 2 * edge * (width // 2), joint="curve")
+                    pen.line(points, fill=fill, width=width + 2 * edge * (width // 2))
     covered = np.asarray(cover.reduce(_FINER), np.float64)[..., np.newaxis] / 255
     lines_alone = np.asarray(ink.reduce(_FINER), np.float64)  # black, so nothing, between the lines
     mixed = (1 - alpha * covered) * np.asarray(photo, np.float64) + alpha * lines_alone
