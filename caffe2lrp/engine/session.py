@@ -126,8 +126,8 @@ class Session:
             explanation = explain_samples(self, chosen, target, against, lrn=lrn, blob=blob, start=begin)
         else:
             kept = find_blobs(self.given, self.network, keep)
-            waist = find_blobs(self.given, self.network, through)[through] if through is not None else None
-            way = _Way(chosen, lrn, blob, begin, account, kept, waist, channel if through is not None else None)
+            inner = find_blobs(self.given, self.network, through)[through] if through is not None else None
+            way = _Way(chosen, lrn, blob, begin, account, kept, inner, channel if through is not None else None)
             explanation = self._explain(way, target, against)
         relevances = explanation.relevances
         if chosen.times_input:

@@ -61,7 +61,7 @@ def draw_contours(
         return photo
     size = (photo.width * _FINER, photo.height * _FINER)
     ink, cover = Image.new("RGB", size), Image.new("L", size)
-    pens = ImageDraw.Draw(ink), ImageDraw.Draw(cover)
+    draw, mark = ImageDraw.Draw(ink), ImageDraw.Draw(cover)
     scale = np.array([size[0] / values.shape[1], size[1] / values.shape[0]])
     width = max(2, round(_WIDTH * max(size)))
     generator = contour_generator(z=values)
@@ -72,8 +72,9 @@ def draw_contours(
             colour = (255, 255, 255) if edge else tuple(int(c) for c in colours(shade))
             for curve in curves:
                 points = [(x, y) for x, y in (np.asarray(curve) + 0.5) * scale]
-                for pen, fill in zip(pens, (colour, 255), strict=True):
-                    pen.line(points, fill=fill, width=width + 2 * edge * (width // 2))
+                thick = width + 2 * edge * (width // 2)
+                draw.line(points, fill=colour, width=thick)
+                mark.line(points, fill=255, width=thick)
     covered = np.asarray(cover.reduce(_FINER), np.float64)[..., np.newaxis] / 255
     lines_alone = np.asarray(ink.reduce(_FINER), np.float64)  # black, so nothing, between the lines
     mixed = (1 - alpha * covered) * np.asarray(photo, np.float64) + alpha * lines_alone
