@@ -244,7 +244,7 @@ def test_notebooks_show_a_picture_with_its_caption() -> None:
 
 def test_captions() -> None:
     e = explanation(2)
-    assert caption(e, 1) == ["class 1", "score 2.000, epsilon 1"]
+    assert caption(e, 1) == ["target 1", "score 2.000, epsilon 1"]
     e = explanation(2, labels=["cat", "dog", "2"], target=[[0, 2], [1]], against=[[1], []])
     assert caption(e, 0)[0] == "0 cat + class 2 against 1 dog"
     assert caption(e, 1)[0] == "1 dog"

@@ -76,5 +76,8 @@ def _names(explanation: Explanation, targets: Sequence[int]) -> str:
     if len(targets) > _NAMED:
         return f"{len(targets)} values together"
     labels = explanation.labels
-    names = [f"class {t}" if labels is None or labels[t] == str(t) else f"{t} {labels[t]}" for t in targets]
+    if labels is None:  # perhaps no classes, but values of an inner blob
+        names = [f"target {t}" for t in targets]
+    else:
+        names = [f"class {t}" if labels[t] == str(t) else f"{t} {labels[t]}" for t in targets]
     return " + ".join(names) or "nothing"
