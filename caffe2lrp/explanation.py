@@ -17,6 +17,8 @@ from caffe2lrp.ir import Network
 from caffe2lrp.layers.softmax import LogSoftmax, Softmax
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from caffe2lrp.conservation import Account
 
 LRNRule = Literal["taylor", "identity", "toolbox"]
@@ -48,6 +50,12 @@ class Explanation:
         Name of the rule or composite.
     relevances
         Relevance of every input by its blob; together they sum up as `relevance` does where there is one input.
+    against
+        The classes that each image's target was contrasted with, if it was.
+    blobs
+        Relevance of the inner blobs that were asked for (`keep`), by name, in the shapes of the blobs.
+    labels
+        Names of the start blob's values, if they are known.
     """
 
     relevance: np.ndarray = field(repr=False)
@@ -57,6 +65,42 @@ class Explanation:
     rule: str
     account: Account | None = field(default=None, repr=False)
     relevances: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    against: list[list[int]] | None = None
+    blobs: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    labels: Sequence[str] | None = field(default=None, repr=False)
+
+    def heatmap(self, image: int | None = None, *, size: int | None = None, **style: Any) -> Image:
+        """Draw the relevance of one image, or of a batch side by side.
+
+        Parameters
+        ----------
+        image
+            Which image of the batch; None draws all.
+        size
+            Length of each map's longer side in pixels; None is one pixel per value, or on a page at least 224.
+        **style
+            Attributes of `caffe2lrp.pictures.Style`: cmap, mode, percentile, smooth, ...
+
+        Returns
+        -------
+        PIL.Image.Image
+            Mode RGB: the map; of several images a page with a caption below each map.
+
+        Raises
+        ------
+        OptionError
+            If the input is not made of images, there is no such image or an option cannot be used.
+        """
+        from caffe2lrp.pictures import Style
+        from caffe2lrp.pictures.explained import draw
+
+        return draw(self, image, size, Style(**style))
+
+    def _repr_png_(self) -> bytes | None:
+        """What notebooks show: the maps with class, score and rule; of an input that is no image the text."""
+        from caffe2lrp.pictures.explained import png
+
+        return png(self)
 
 
 def explain(
@@ -70,6 +114,10 @@ def explain(
     layer: str | None = None,
     start: Start | None = None,
     account: bool = False,
+    against: Target = None,
+    keep: str | Sequence[str] = (),
+    through: str | None = None,
+    channel: int | Sequence[int] | None = None,
     **parameters: float,
 ) -> Explanation:
     """Explain a class score by layer-wise relevance propagation.
@@ -99,6 +147,24 @@ def explain(
         Start with the ``score`` itself, the default for relevance, or with ``one``, the default for gradients.
     account
         Also report where relevance went, layer by layer.
+    against
+        Explain the target in contrast to these classes, given as targets are: what speaks for class a and not for b.
+        Each class starts with its own value, a with f_a and b with -f_b (with ``start="one"``: 1 and -1), so that the
+        score is f_a - f_b and, rules being linear in relevance, the map is the difference of the two classes' maps
+        (not so for ``deconvolution``, ``guided_backprop`` and ``sensitivity``). Of several b it is their mean that is
+        taken off, once for each class of the target: b starts with -f_b A / B for A and B classes. This is relevance
+        of the difference of scores. Gu et al. 2018 (arXiv 1812.02100, CLRP1) start both sides with f_a instead, shared
+        out over all other classes, and keep the positive part; Iwana et al. 2019 (arXiv 1908.04351) start with
+        p_a (1 - p_a) and -p_a p_b for the probabilities p.
+    keep
+        Inner blobs or layers whose relevance is wanted, too: `Explanation.blobs`.
+    through
+        Blob or layer: let only that relevance reach the input which passes through it, or through some of its channels
+        (`channel`): concept relevance of Achtibat et al. 2023 (arXiv 2206.03208). Score and account are those of the
+        way from there on.
+    channel
+        Channel or channels (axis 1) of the blob `through`. Without it, of the blob `layer`: all their values are
+        started together, whatever the class.
 
     Returns
     -------
@@ -114,8 +180,9 @@ def explain(
     from caffe2lrp.engine.session import Session
 
     return Session(network, x).explain(
-        target, rule=rule, composite=composite, lrn=lrn, layer=layer, start=start, account=account, **parameters
-    )
+        target, rule=rule, composite=composite, lrn=lrn, layer=layer, start=start, account=account, against=against,
+        keep=keep, through=through, channel=channel, **parameters,
+    )  # fmt: skip
 
 
 def check_options(lrn: str, start: str | None) -> None:
@@ -189,6 +256,29 @@ def target_lists(target: Target, outputs: np.ndarray) -> list[list[int]]:
             if not 0 <= i < classes:
                 raise OptionError(f"target {i} does not exist: there are {classes} values (0 to {classes - 1})")
     return lists
+
+
+def start_values(
+    outputs: np.ndarray, targets: Sequence[Sequence[int]], against: Sequence[Sequence[int]] | None, start: str
+) -> np.ndarray:
+    """What each output (N, classes) starts with: see `explain`.
+
+    Raises
+    ------
+    OptionError
+        If a class is to be explained against itself.
+    """
+    values = outputs if start == "score" else np.ones_like(outputs)
+    begin = np.zeros_like(outputs)
+    for n, classes in enumerate(targets):
+        begin[n, classes] = values[n, classes]
+        others = list(against[n]) if against is not None else []
+        common = set(others) & set(classes)
+        if common:
+            raise OptionError(f"class {min(common)} cannot be explained against itself")
+        if others:
+            begin[n, others] = -values[n, others] * (len(set(classes)) / len(set(others)))
+    return begin
 
 
 def _is_index(value: Any) -> bool:

@@ -284,6 +284,85 @@ def test_explain_options(run: Run, tiny: Path, net: list[str]) -> None:
     assert "arrived" not in gradient.out
 
 
+def test_explain_draws_as_asked(run: Run, tiny: Path, net: list[str]) -> None:
+    from caffe2lrp.pictures import Style
+
+    asked = [
+        "--cmap",
+        "bwr",
+        "--positive",
+        "--percentile",
+        "80",
+        "--smooth",
+        "0.7",
+        "--alpha",
+        "0.5",
+        "--contours",
+        "2",
+    ]
+    result = run("explain", tiny / "b/dog.png", *net, "--target", "2", *asked, "--json")
+    (image,) = json.loads(result.out)["images"]
+    files = image["explanations"][0]["files"]
+    style = Style("bwr", mode="positive", percentile=80, smooth=0.7, alpha=0.5, contours=2)
+    relevance = np.load(files["array"])
+    np.testing.assert_array_equal(Image.open(files["heatmap"]), style.heatmap(relevance, 23 * SIDE))
+    preprocessing = caffe2lrp.Preprocessing("RGB", (128,), 1 / 64, ("stretch", None))
+    view = preprocessing.prepare(tiny / "b/dog.png", (1, 3, SIDE, SIDE)).view
+    np.testing.assert_array_equal(Image.open(files["overlay"]), style.overlay(view, relevance, 23 * SIDE))
+
+
+def test_explain_a_contrast(run: Run, tiny: Path, net: list[str]) -> None:
+    dog = tiny / "b/dog.png"
+    for target in ("2", "hen"):
+        assert run("explain", dog, *net, "--target", target, "--out", "single").code == 0
+    result = run("explain", dog, *net, "--target", "2", "--against", "hen", "--json")
+    entry = json.loads(result.out)["images"][0]["explanations"][0]
+    assert (entry["target"], entry["against"]) == (2, [3])
+    assert entry["files"]["array"].endswith("dog.2-against-3.npy")
+    assert entry["score"] == pytest.approx(entry["relevance"]["start"])
+    difference = np.load("single/dog.2.npy") - np.load("single/dog.3.npy")
+    np.testing.assert_allclose(np.load(entry["files"]["array"]), difference, atol=1e-5 * np.abs(difference).max())
+    mean = json.loads(run("explain", dog, *net, "--target", "top2", "--against", "top3", "--json").out)
+    classes = [c["index"] for c in mean["images"][0]["prediction"]["classes"][:3]]
+    against = [e["against"] for e in mean["images"][0]["explanations"]]
+    assert against == [[c for c in classes if c != target] for target in classes[:2]]
+    assert "2 cock against 3" in run("explain", dog, *net, "--target", "2", "--against", "3").out
+
+
+def test_gradients_have_no_bars_of_layers(run: Run, tiny: Path, net: list[str], tmp_path: Path) -> None:
+    asked = [
+        "--composite",
+        "gradient",
+        "--composite",
+        "smoothgrad:samples=2",
+        "--rule",
+        "z",
+        "--layers",
+        "--target",
+        "2",
+    ]
+    assert run("explain", tiny / "b/dog.png", *net, *asked, "--account").code == 0
+    assert [path.name for path in (tmp_path / "caffe2lrp-out").glob("*.layers.png")] == ["dog.2.z.layers.png"]
+
+
+def test_explain_inner_blobs(run: Run, tiny: Path, net: list[str]) -> None:
+    asked = ["--target", "2", "--layers", "--keep", "conv", "--through", "conv", "--channel", "1", "--json"]
+    result = run("explain", tiny / "b/dog.png", *net, *asked)
+    assert (result.code, result.err) == (0, "")
+    entry = json.loads(result.out)["images"][0]["explanations"][0]
+    assert (entry["through"], entry["channels"]) == ("conv", [1])
+    assert entry["score"] == pytest.approx(entry["relevance"]["start"])
+    stem = "dog.2-through-conv-1."
+    assert {Path(file).name.removeprefix(stem) for file in entry["files"].values()} == {
+        *("heatmap.png", "overlay.png", "npy", "layers.png", "conv.channels.png", "conv.heatmap.png")
+    }
+    assert all(Path(file).is_file() for file in entry["files"].values())
+    network = caffe2lrp.load(tiny / "deploy.prototxt", tiny / "net.caffemodel")
+    x = caffe2lrp.Preprocessing("RGB", (128,), 1 / 64, ("stretch", None))(tiny / "b/dog.png", network.input_shape)
+    expected = caffe2lrp.explain(network, x, 2, through="conv", channel=1).relevance[0]
+    np.testing.assert_array_equal(np.load(entry["files"]["array"]), expected)
+
+
 def test_one_bad_picture_does_not_lose_the_others(run: Run, tiny: Path, net: list[str], tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no picture")
     for command in ("explain", "predict"):
@@ -310,6 +389,16 @@ def test_one_bad_picture_does_not_lose_the_others(run: Run, tiny: Path, net: lis
         (["--composite", "nonsense"], ["no composite 'nonsense'"]),
         (["--rule", "epsilon", "--epsilon", "-1"], ["at least 0"]),
         (["--cmap", "nonsense"], ["unknown colour map"]),
+        (["--percentile", "0"], ["percentile"]),
+        (["--smooth", "-1"], ["smoothing"]),
+        (["--contours", "99"], ["contours"]),
+        (["--alpha", "2"], ["alpha"]),
+        (["--target", "2", "--against", "2"], ["against itself"]),
+        (["--against", "crane"], ["--against 'crane'", "4 crane; 5 crane"]),
+        (["--channel", "1"], ["--through"]),
+        (["--through", "conv", "--channel", "99"], ["channel 99"]),
+        (["--keep", "nonsense"], ["no blob or layer 'nonsense'"]),
+        (["--layers", "--no-account"], ["--no-account"]),
         (["--model", "digits"], ["--model or --prototxt"]),
         (["--target", "6"], ["from 0 to 5"]),
         (["--target", "crane"], ["4 crane; 5 crane"]),

@@ -111,3 +111,19 @@ def test_options_that_cannot_be(run: Run, options: list[str], word: str) -> None
     assert result.exit_code == 2
     assert word in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_maps_are_drawn_as_asked(run: Run, tmp_path: Path) -> None:
+    from caffe2lrp.pictures import Style
+
+    asked = ["--cmap", "hot", "--positive", "--percentile", "90", "--smooth", "1", "--contours", "2", "--alpha", "0.5"]
+    assert run(DIGITS / "digit_3.png", "--target", "3", *asked).exit_code == 0
+    page = Reader((tmp_path / "report.html").read_text("utf-8"))
+    network = zoo.load("digits")
+    assert network.preprocessing is not None
+    prepared = network.preprocessing.prepare(DIGITS / "digit_3.png", network.input_shape)
+    relevance = caffe2lrp.explain(network, prepared.blob, 3).relevance[0]
+    style = Style("hot", mode="positive", percentile=90, smooth=1, alpha=0.5, contours=2)
+    np.testing.assert_array_equal(decoded(page.images[1]["src"]), np.asarray(style.heatmap(relevance)))
+    np.testing.assert_array_equal(decoded(page.images[2]["src"]), np.asarray(style.overlay(prepared.view, relevance)))
+    assert "percentile 90 of each picture, smoothed by 1 pixels" in page.words

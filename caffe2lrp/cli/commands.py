@@ -40,6 +40,10 @@ caffe2lrp explain cat.jpg --prototxt deploy.prototxt --weights net.caffemodel --
 caffe2lrp explain photos/ --model bvlc_googlenet --rule epsilon:epsilon=1 --rule alphabeta:beta=0 \
 --composite epsilon_plus
 
+caffe2lrp explain cat.jpg --model bvlc_googlenet --target 284 --against 281 --smooth 4 --contours 4
+
+caffe2lrp explain cat.jpg --model bvlc_googlenet --through inception_4a/output --channel 222 --channel 234
+
 caffe2lrp explain cat.jpg --model bvlc_googlenet --json | jq '.images[].explanations[].files'
 """
 PREDICT_EXAMPLES = """Examples:
@@ -231,6 +235,31 @@ ColourMap = Annotated[
         help="Colour map: blue-white-red, gray-red, black-firered, hot, seismic, ..., or any of matplotlib.",
     ),
 ]
+Positive = Annotated[
+    bool, typer.Option("--positive", rich_help_panel=OUTPUT, help="Show only what speaks for the class.")
+]
+Percentile = Annotated[
+    float,
+    typer.Option(
+        metavar="P",
+        rich_help_panel=OUTPUT,
+        help="Full colour is this percentile of each map's magnitudes; 100 is the largest.",
+    ),
+]
+Smooth = Annotated[
+    float, typer.Option(metavar="SIGMA", rich_help_panel=OUTPUT, help="Blur the maps by a Gaussian, in pixels.")
+]
+Alpha = Annotated[
+    float, typer.Option(metavar="A", rich_help_panel=OUTPUT, help="Opacity of the overlay, between 0 and 1.")
+]
+Contours = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        rich_help_panel=OUTPUT,
+        help="Overlay lines of equal relevance at N levels in place of colours; best with --smooth 4.",
+    ),
+]
 Rules = Annotated[
     list[str] | None,
     typer.Option(
@@ -277,6 +306,15 @@ def explain(
     input_shape: InputShape = None,
     plugin: Plugins = None,
     target: Target = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="INDEX|LABEL|topN",
+            rich_help_panel=RULES,
+            help="Explain in contrast to this class: what speaks for the one and not for the other. May be repeated; "
+            "of several it is the mean. The class itself is left out.",
+        ),
+    ] = None,
     rule: Rules = None,
     composite: Composites = None,
     beta: Annotated[
@@ -295,6 +333,18 @@ def explain(
             help="Start with the class score (relevance, if nothing is given) or with 1 (gradients).",
         ),
     ] = None,
+    through: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BLOB",
+            rich_help_panel=RULES,
+            help="Only relevance that passes through this blob or layer, or through some of its channels.",
+        ),
+    ] = None,
+    channel: Annotated[
+        list[int] | None,
+        typer.Option(min=0, metavar="N", rich_help_panel=RULES, help="Channel of --through. May be repeated."),
+    ] = None,
     mean: Mean = None,
     channels: ChannelOrder = None,
     scale: Scale = None,
@@ -303,6 +353,23 @@ def explain(
         Path, typer.Option(metavar="DIR", rich_help_panel=OUTPUT, help="Folder to write to; it is made if need be.")
     ] = Path("caffe2lrp-out"),
     cmap: ColourMap = "blue-white-red",
+    positive: Positive = False,
+    percentile: Percentile = 99.5,
+    smooth: Smooth = 0.0,
+    alpha: Alpha = 0.9,
+    contours: Contours = 0,
+    layers: Annotated[
+        bool,
+        typer.Option("--layers", rich_help_panel=OUTPUT, help="Draw relevance by layer, too: NAME.INDEX.layers.png."),
+    ] = False,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BLOB",
+            rich_help_panel=OUTPUT,
+            help="Draw relevance at this inner blob, too, as a map and by channel. May be repeated.",
+        ),
+    ] = None,
     account: Annotated[
         bool | None,
         typer.Option(
@@ -321,20 +388,32 @@ def explain(
     For each picture NAME and class INDEX, NAME.INDEX.heatmap.png, NAME.INDEX.overlay.png and the relevance itself,
     NAME.INDEX.npy (channels, height, width), are written, and a sheet of all side by side: NAME.INDEX.sheet.png, or
     for several classes one sheet, such as NAME.top3.sheet.png. With several rules, the rule follows the class in the
-    names, NAME.INDEX.RULE.npy, and a montage of all pictures and rules, montage.png, is written.
+    names, NAME.INDEX.RULE.npy, and a montage of all pictures and rules, montage.png, is written. INDEX is followed by
+    -against-OTHER and -through-BLOB-CHANNEL where these options are given.
     """
     if images == ["rules"] and not Path("rules").exists():
         rules()
         return
 
     from caffe2lrp.cli.explain import run
+    from caffe2lrp.pictures import Style
 
+    style = Style(cmap, "sum", "positive" if positive else "symmetric", percentile, smooth, alpha, contours)
     given = {"beta": beta, "epsilon": epsilon, "gamma": gamma}
     run(
         images,
         ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize, plugin or ()),
-        RuleOptions(rule or (), composite or (), {k: v for k, v in given.items() if v is not None}, lrn, layer, start),
-        ExplainOptions(target or (), out, cmap, account, as_json),
+        RuleOptions(
+            rule or (),
+            composite or (),
+            {k: v for k, v in given.items() if v is not None},
+            lrn,
+            layer,
+            start,
+            through,
+            channel or (),
+        ),
+        ExplainOptions(target or (), against or (), out, style, account, layers, keep or (), as_json),
         dtype,
         threads,
     )
@@ -522,6 +601,11 @@ def report(
         "report.html"
     ),
     cmap: ColourMap = "blue-white-red",
+    positive: Positive = False,
+    percentile: Percentile = 99.5,
+    smooth: Smooth = 0.0,
+    alpha: Alpha = 0.9,
+    contours: Contours = 0,
     threads: Threads = None,
 ) -> None:
     """Explain a folder of pictures in one HTML file: predictions, maps by rule, where relevance went, settings.
@@ -529,12 +613,14 @@ def report(
     The file holds everything and opens without network.
     """
     from caffe2lrp.cli.report import ReportOptions, run
+    from caffe2lrp.pictures import Style
 
+    style = Style(cmap, "sum", "positive" if positive else "symmetric", percentile, smooth, alpha, contours)
     run(
         images,
         ModelOptions(model, prototxt, weights, labels, None, mean, channels, scale, resize, plugin or ()),
         RuleOptions(rule or (), composite or (), {}, lrn),
-        ReportOptions(target or (), out, cmap),
+        ReportOptions(target or (), out, style),
         threads,
     )
 

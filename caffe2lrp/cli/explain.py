@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from caffe2lrp.classes import label, probability
-from caffe2lrp.cli.drawing import draw, write_array, write_montage, write_pictures, write_sheet
+from caffe2lrp.cli.drawing import write_array, write_blob, write_layers, write_montage, write_pictures, write_sheet
 from caffe2lrp.cli.images import Picture
 from caffe2lrp.cli.options import ExplainOptions, ModelOptions, Precision, RuleOptions
 from caffe2lrp.cli.prediction import prediction, prediction_rows
@@ -26,7 +27,7 @@ from caffe2lrp.explanation import Explanation, start_blob
 from caffe2lrp.ir import Network
 from caffe2lrp.layers.base import count
 from caffe2lrp.layers.lrn import LRN
-from caffe2lrp.pictures import Row, Strip, colormap
+from caffe2lrp.pictures import Row, Strip
 from caffe2lrp.preprocessing import Prepared
 
 SHOWN_CLASSES = 5
@@ -45,7 +46,11 @@ def run(
     """Explain pictures, write heat maps and print what was explained."""
     # Misspelt names must not cost loading a network first.
     settings = read_settings(rules.rules, rules.composites, rules.parameters)
-    colormap(options.cmap)
+    options.style.check()
+    if rules.channels and rules.through is None:
+        raise OptionError("--channel goes with --through BLOB")
+    if options.layers and options.account is False:
+        raise OptionError("--layers needs the account: leave --no-account out")
     strips: list[Strip] = []
 
     def begin(network: Network) -> Any:
@@ -58,7 +63,7 @@ def run(
         if len(settings) > 1 and strips:
             pages["montage"] = str(options.out / "montage.png")
             title = f"{network.name or 'the network'}, LRN {rules.lrn.value}" if _has_lrn(network) else network.name
-            write_montage(options.out / "montage.png", strips, names, title, options.cmap)
+            write_montage(options.out / "montage.png", strips, names, title, options.style)
         if options.json:
             setting = {"network": network.name, "rules": names, "lrn": rules.lrn.value, **pages}
             print_json({**setting, "images": results, "errors": errors})
@@ -79,6 +84,7 @@ class _Job:
     blob: str
     count: int
     targets: Targets
+    against: Targets | None
     strips: list[Strip]
 
     def explain(self, picture: Picture, prepared: Prepared, session: Session) -> dict[str, Any]:
@@ -90,28 +96,47 @@ class _Job:
         entries, rows = [], []
         indices = self.targets.of(outputs)
         for index in indices:
-            score = float(outputs[index])
+            others = self._others(index, outputs)
+            score = float(outputs[index]) - (float(outputs[others].mean(dtype=np.float64)) if others else 0.0)
             likely = probability(self.network, values, index) if self.rules.layer is None else None
             heatmaps = []
             for composite in self.settings:
-                explanation = self._explain(session, composite, index)
+                explanation = self._explain(session, composite, index, others)
+                own = score if self.rules.through is None else float(explanation.score[0])  # what a rule lets through
                 files = self._write(picture, prepared, explanation, index, composite)
-                entries.append(self._entry(explanation, index, score, likely, files))
-                rows.append(self._row(prepared, explanation, index, score, likely))
-                heatmaps.append(draw(explanation.relevance[0], self.options.cmap))
+                entries.append(self._entry(explanation, index, own, likely, files))
+                rows.append(self._row(prepared, explanation, index, own, likely))
+                heatmaps.append(self.options.style.heatmap(explanation.relevance[0]))
             if len(self.settings) > 1:
-                label = f"{picture.path.name}: {self._class_name(index)}"
-                self.strips.append(Strip(Image.fromarray(prepared.view), heatmaps, label, score))
+                label = f"{picture.path.name}: {self._what(index, others)}"
+                self.strips.append(
+                    Strip(
+                        Image.fromarray(prepared.view), heatmaps, label, score if self.rules.through is None else None
+                    )
+                )
         name = str(indices[0]) if len(indices) == 1 else self.targets.name
-        sheet = self._path(picture, f"{name}.sheet.png")
+        sheet = self._path(picture, f"{name}{self._suffix()}.sheet.png")
         title = f"{picture.path.name} explained by {self.network.name or 'the network'}"
-        write_sheet(sheet, rows, title, self.options.cmap)
+        write_sheet(sheet, rows, title, self.options.style)
         predicted = prediction(self.network, values, SHOWN_CLASSES)
         return {"prediction": predicted, "explanations": entries, "sheet": str(sheet)}
 
-    def _explain(self, session: Session, composite: Composite, index: int) -> Explanation:
+    def _others(self, index: int, outputs: np.ndarray) -> list[int]:
+        """The classes that a class is explained against."""
+        if self.against is None:
+            return []
+        others = [other for other in self.against.of(outputs) if other != index]
+        if not others:
+            raise OptionError(f"class {index} cannot be explained against itself: give another one with --against")
+        return others
+
+    def _explain(self, session: Session, composite: Composite, index: int, others: list[int]) -> Explanation:
         return session.explain(
             index,
+            against=others or None,
+            keep=self.options.keep,
+            through=self.rules.through,
+            channel=self.rules.channels or None,
             composite=composite,
             layer=self.blob,
             lrn=self.rules.lrn.value,
@@ -127,14 +152,26 @@ class _Job:
     def _write(
         self, picture: Picture, prepared: Prepared, explanation: Explanation, index: int, composite: Composite
     ) -> dict[str, str]:
-        end = f"{index}.{slug(composite)}" if len(self.settings) > 1 else str(index)
+        end = f"{index}{self._suffix()}" + (f".{slug(composite)}" if len(self.settings) > 1 else "")
         path, relevance = self._path(picture, end), explanation.relevance[0]
-        pictures = write_pictures(path, prepared.view, relevance, self.options.cmap)
-        return {**pictures, **write_array(path, relevance)}
+        files = write_pictures(path, prepared.view, relevance, self.options.style)
+        files |= write_array(path, relevance)
+        if self.options.layers and explanation.account is not None and not composite.derivative:
+            files |= write_layers(path, explanation.account, f"{picture.path.name}: relevance below each layer")
+        for blob, inner in explanation.blobs.items():
+            files |= write_blob(path, blob, inner[0], self.options.style)
+        return files
+
+    def _suffix(self) -> str:
+        """What the name of a file tells besides the class: ``-against-281``, ``-through-inception_4a_output-222``."""
+        against = "" if self.against is None else f"-against-{self.against.name}"
+        if self.rules.through is None:
+            return against
+        return "-".join([f"{against}-through", _plain(self.rules.through), *map(str, self.rules.channels)])
 
     def _path(self, picture: Picture, end: str) -> Path:
         """Classes are named by number; values of another blob by its name, too."""
-        blob = "" if self.rules.layer is None else f"{self.blob.replace('/', '_')}-"
+        blob = "" if self.rules.layer is None else f"{_plain(self.blob)}-"
         return self.options.out / f"{picture.name}.{blob}{end}"
 
     def _row(self, prepared: Prepared, explanation: Explanation, index: int, score: float, likely: float | None) -> Row:
@@ -145,7 +182,14 @@ class _Job:
         detail.append(explanation.rule)
         if _has_lrn(self.network):
             detail.append(f"LRN {self.rules.lrn.value}")
-        return Row(prepared.view, explanation.relevance[0], self._class_name(index), score, ", ".join(detail))
+        if self.rules.through is not None:
+            detail.append(f"through {self.rules.through} {' '.join(map(str, self.rules.channels))}".rstrip())
+        others = explanation.against[0] if explanation.against else []
+        return Row(prepared.view, explanation.relevance[0], self._what(index, others), score, ", ".join(detail))
+
+    def _what(self, index: int, others: Sequence[int]) -> str:
+        names = [self._class_name(other) for other in others]
+        return self._class_name(index) + (f" against {' and '.join(names)}" if names else "")
 
     def _class_name(self, index: int) -> str:
         number = f"class {index}" if self.rules.layer is None else f"{self.blob} {index}"
@@ -162,6 +206,10 @@ class _Job:
             "score": score,
             "probability": likely,
         }
+        if explanation.against is not None:
+            entry["against"] = explanation.against[0]
+        if self.rules.through is not None:
+            entry |= {"through": self.rules.through, "channels": list(self.rules.channels)}
         if explanation.account is not None:
             entry["relevance"] = _sums(explanation.account)
             if self.options.account:
@@ -189,7 +237,8 @@ class _Job:
 
     def _name(self, entry: dict[str, Any]) -> str:
         number, name = str(entry["target"]), entry["label"]
-        return number if name in (None, number) else f"{number} {name}"
+        against = f" against {' and '.join(map(str, entry['against']))}" if "against" in entry else ""
+        return (number if name in (None, number) else f"{number} {name}") + against
 
     def _sum_row(self, entry: dict[str, Any]) -> list[str]:
         sums = entry["relevance"]
@@ -208,8 +257,9 @@ def _job(
     size = count(network.shapes[blob], 1)
     labels = network.labels if network.labels is not None and len(network.labels) == size else None
     targets = Targets(options.targets, size, labels)
+    against = Targets(options.against, size, labels, "--against") if options.against else None
     make_folder(options.out)
-    return _Job(network, settings, rules, options, blob, size, targets, strips)
+    return _Job(network, settings, rules, options, blob, size, targets, against, strips)
 
 
 def _sums(account: Account) -> dict[str, float]:
@@ -227,6 +277,10 @@ def _print_layers(title: str, layers: Sequence[dict[str, Any]]) -> None:
     print_table(columns, rows, indent=2)
 
 
+def _plain(blob: str) -> str:
+    return blob.replace("/", "_")
+
+
 def _number(value: float) -> str:
     return "0" if value == 0 else f"{value:.4g}"
 
@@ -237,4 +291,5 @@ def _written(result: dict[str, Any]) -> list[str]:
     for entry in result["explanations"]:
         stem = entry["files"]["array"].removesuffix(".npy")
         lines.append(f"{stem}.{{heatmap.png,overlay.png,npy}}")
+        lines += [file for kind, file in entry["files"].items() if kind not in ("heatmap", "overlay", "array")]
     return [*lines, result["sheet"]]

@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from caffe2lrp.errors import OptionError
+
+if TYPE_CHECKING:
+    from caffe2lrp.pictures import Style
 
 DEFAULT_MODEL = "digits"
 """The model that comes with caffe2lrp."""
@@ -94,16 +98,21 @@ class RuleOptions:
     lrn: LRNRule = LRNRule.TAYLOR
     layer: str | None = None
     start: Start | None = None
+    through: str | None = None
+    channels: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
 class ExplainOptions:
     """What is explained, and what is written and printed."""
 
-    targets: Sequence[str] = ()
-    out: Path = Path("caffe2lrp-out")
-    cmap: str = "blue-white-red"
+    targets: Sequence[str]
+    against: Sequence[str]
+    out: Path
+    style: Style
     account: bool | None = None  # None is the short form
+    layers: bool = False
+    keep: Sequence[str] = ()
     json: bool = False
 
 

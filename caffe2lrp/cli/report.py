@@ -21,7 +21,8 @@ from caffe2lrp.errors import OptionError
 from caffe2lrp.explanation import start_blob
 from caffe2lrp.ir import Network
 from caffe2lrp.layers.base import count
-from caffe2lrp.pictures import colormap
+from caffe2lrp.pictures import Style
+from caffe2lrp.pictures.sheet import scale_note
 from caffe2lrp.preprocessing import Prepared
 from caffe2lrp.report import Map, Page, Target, write_report
 
@@ -34,7 +35,7 @@ class ReportOptions:
 
     targets: Sequence[str]
     out: Path
-    cmap: str
+    style: Style
 
 
 def run(
@@ -42,7 +43,7 @@ def run(
 ) -> None:
     """Explain pictures and write a report."""
     settings = read_settings(rules.rules, rules.composites, rules.parameters)
-    colormap(options.cmap)
+    options.style.check()
     if options.out.suffix.lower() not in (".html", ".htm"):
         raise OptionError(f"a report is an HTML file: name it '{options.out.with_suffix('.html')}'")
     pages: list[Page] = []
@@ -62,7 +63,7 @@ def run(
     def finish(network: Network, results: list[dict[str, Any]], errors: list[dict[str, str]]) -> None:
         if pages:
             title = f"{network.name or 'Network'}: {len(pages)} picture{'s' if len(pages) > 1 else ''} explained"
-            write_report(options.out, title, _facts(network, settings, rules), pages, options.cmap)
+            write_report(options.out, title, _facts(network, settings, rules, options.style), pages, options.style)
             print(options.out)
 
     run_pictures(images, model, Precision.FLOAT32, threads, begin, finish)
@@ -95,7 +96,7 @@ def _page(
     )
 
 
-def _facts(network: Network, settings: Sequence[Composite], rules: RuleOptions) -> dict[str, str]:
+def _facts(network: Network, settings: Sequence[Composite], rules: RuleOptions, style: Style) -> dict[str, str]:
     assert network.preprocessing is not None
     return {
         "network": f"{network.name}, input {' x '.join(map(str, network.input_shape[1:]))}, "
@@ -104,6 +105,6 @@ def _facts(network: Network, settings: Sequence[Composite], rules: RuleOptions) 
         "rules": ", ".join(composite.name for composite in settings),
         "LRN layers": rules.lrn.value,
         "start": f"the score of the class at blob {start_blob(network)}; gradients start with 1",
-        "colours": "summed over the channels; full colour is percentile 99.5 of each map",
+        "colours": f"summed over the channels; {scale_note(style.percentile, 2, style.smooth)}",
         "made by": f"caffe2lrp {caffe2lrp.__version__}",
     }

@@ -26,6 +26,8 @@ class Targets:
         Number of values of the start blob.
     labels
         Names of the classes, if they are known.
+    option
+        What they were given by, for messages.
 
     Raises
     ------
@@ -33,8 +35,10 @@ class Targets:
         If a class does not exist or a name stands for several.
     """
 
-    def __init__(self, texts: Sequence[str], count: int, labels: Sequence[str] | None) -> None:
-        self._items = [_parse(text, count, labels) for text in texts or ("top1",)]
+    def __init__(
+        self, texts: Sequence[str], count: int, labels: Sequence[str] | None, option: str = "--target"
+    ) -> None:
+        self._items = [_parse(text, count, labels, option) for text in texts or ("top1",)]
         self.name = "+".join(item if isinstance(item, str) else str(item) for item in self._items)
         """For file names: ``top3``, ``284``, ``284+281``."""
 
@@ -46,29 +50,29 @@ class Targets:
         return list(dict.fromkeys(chosen))
 
 
-def _parse(text: str, count: int, labels: Sequence[str] | None) -> int | str:
+def _parse(text: str, count: int, labels: Sequence[str] | None, option: str) -> int | str:
     if re.fullmatch(r"-?\d+", text):
         index = int(text)
         if not 0 <= index < count:
-            raise OptionError(f"--target {text}: there are {count} classes, from 0 to {count - 1}")
+            raise OptionError(f"{option} {text}: there are {count} classes, from 0 to {count - 1}")
         return index
     top = re.fullmatch(r"top-?(\d+)", text, re.IGNORECASE)
     if top:
         if int(top[1]) < 1:
-            raise OptionError("--target top0 is nothing to explain; top1 is the highest class")
+            raise OptionError(f"{option} top0 is nothing to explain; top1 is the highest class")
         return f"top{min(int(top[1]), count)}"
     if labels is None:
         raise OptionError(
-            f"--target '{text}': the class names of this network are not known; give a number, topN, or --labels FILE"
+            f"{option} '{text}': the class names of this network are not known; give a number, topN, or --labels FILE"
         )
-    return _find(text, labels)
+    return _find(text, labels, option)
 
 
-def _find(text: str, labels: Sequence[str]) -> int:
+def _find(text: str, labels: Sequence[str], option: str) -> int:
     """The class of a name: one that has exactly this name among its names, else one that contains it."""
     wanted = text.strip().casefold()
     if not wanted:
-        raise OptionError("--target is empty; give a number, a class name or topN")
+        raise OptionError(f"{option} is empty; give a number, a class name or topN")
     whole = [i for i, label in enumerate(labels) if label.casefold() == wanted]
     exact = [i for i, label in enumerate(labels) if wanted in _names(label)]
     part = [i for i, label in enumerate(labels) if wanted in label.casefold()]
@@ -79,7 +83,7 @@ def _find(text: str, labels: Sequence[str]) -> int:
         near = _near(wanted, labels)
         hint = f"; near: {_listed(near, labels)}" if near else ""
         raise OptionError(f"there is no class '{text}'{hint}")
-    raise OptionError(f"--target '{text}' stands for {len(found)} classes; give the number of one: "
+    raise OptionError(f"{option} '{text}' stands for {len(found)} classes; give the number of one: "
                       f"{_listed(found, labels)}")  # fmt: skip
 
 

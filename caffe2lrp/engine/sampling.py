@@ -11,7 +11,7 @@ import numpy as np
 from caffe2lrp.composites import Composite, Noise, Path
 from caffe2lrp.engine.inputs import listed
 from caffe2lrp.errors import ModelError
-from caffe2lrp.explanation import Explanation, LRNRule, Start, Target, target_lists
+from caffe2lrp.explanation import Explanation, LRNRule, Start, Target, start_values, target_lists
 
 if TYPE_CHECKING:
     from caffe2lrp.engine.session import Session
@@ -21,7 +21,14 @@ _TOGETHER = 8
 
 
 def explain_samples(
-    session: Session, composite: Composite, target: Target, *, lrn: LRNRule, blob: str, start: Start
+    session: Session,
+    composite: Composite,
+    target: Target,
+    against: Target = None,
+    *,
+    lrn: LRNRule,
+    blob: str,
+    start: Start,
 ) -> Explanation:
     """Explain the average over the inputs that `composite.sampling` says, for the targets of the input itself."""
     from caffe2lrp.engine.session import Session
@@ -34,6 +41,8 @@ def explain_samples(
     with session.values() as values:
         outputs = values[blob].reshape(values[blob].shape[0], -1).copy()
     targets = target_lists(target, outputs)
+    others = None if against is None else target_lists(against, outputs)
+    score = start_values(outputs, targets, others, start).sum(axis=1)
     single = replace(composite, sampling=None, times_input=False, norm=False)
     assert composite.sampling is not None
     relevance = np.zeros(session.x.shape, np.float64)
@@ -41,19 +50,26 @@ def explain_samples(
         count = 0
         for chunk in _chunks(composite.sampling, x):
             samples = Session(session.given, chunk)
-            e = samples.explain([targets[n]] * len(chunk), composite=single, lrn=lrn, layer=blob, start=start)
+            e = samples.explain(
+                [targets[n]] * len(chunk),
+                against=None if others is None else [others[n]] * len(chunk),
+                composite=single,
+                lrn=lrn,
+                layer=blob,
+                start=start,
+            )
             relevance[n] += e.relevance.sum(axis=0, dtype=np.float64)
             count += len(chunk)
         relevance[n] /= count
-    score = [sum(outputs[n, i] if start == "score" else 1 for i in classes) for n, classes in enumerate(targets)]
     rounded = relevance.astype(session.x.dtype)
     return Explanation(
         relevance=rounded,
         relevances={session.network.input: rounded},
-        score=np.array(score, session.x.dtype),
+        score=score,
         target=targets,
         outputs=outputs,
         rule=composite.name,
+        against=others,
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from caffe2lrp.composites import Composite
 from caffe2lrp.engine.backward import RelevancePlan, Settings
 from caffe2lrp.engine.folding import fold_affine_layers
+from caffe2lrp.engine.inner import channel_list, find_blobs, flat_indices, only_channels, relevance_of
 from caffe2lrp.engine.inputs import as_inputs, shapes_of
 from caffe2lrp.engine.plan import ForwardPlan, cached, forward_plan
 from caffe2lrp.errors import OptionError
@@ -23,6 +24,7 @@ from caffe2lrp.explanation import (
     check_options,
     choose_composite,
     start_blob,
+    start_values,
     target_lists,
 )
 from caffe2lrp.ir import Network
@@ -31,6 +33,20 @@ if TYPE_CHECKING:
     from caffe2lrp.conservation import Account
 
 Bounds = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How relevance goes: by which rules, from where, through what, and what is noted on the way."""
+
+    composite: Composite
+    lrn: LRNRule
+    blob: str
+    start: Start
+    account: bool
+    keep: Mapping[str, str]
+    through: str | None
+    channel: int | Sequence[int] | None
 
 
 class Session:
@@ -83,6 +99,10 @@ class Session:
         layer: str | None = None,
         start: Start | None = None,
         account: bool = False,
+        against: Target = None,
+        keep: str | Sequence[str] = (),
+        through: str | None = None,
+        channel: int | Sequence[int] | None = None,
         **parameters: float,
     ) -> Explanation:
         """Explain a target; parameters, result and errors are those of `caffe2lrp.explain`."""
@@ -92,38 +112,56 @@ class Session:
         if blob not in self.network.shapes:
             raise OptionError(f"blob '{blob}' is not there to start at: its layer is merged with the one behind it")
         begin = start or ("one" if chosen.derivative else "score")
+        if channel is not None and through is None:
+            if layer is None or target is not None:
+                raise OptionError("channel=... goes with through=..., or with layer=... in place of a target")
+            shape = self._plan.network.shapes[blob]
+            indices = flat_indices(channel_list(channel, blob, shape), shape)
+            target = [indices] * (shape[0] if shape else 1)
         if chosen.sampling is not None:
             from caffe2lrp.engine.sampling import explain_samples
 
-            explanation = explain_samples(self, chosen, target, lrn=lrn, blob=blob, start=begin)
+            if keep or through is not None:
+                raise OptionError(f"{chosen.name} is an average over inputs: it has no relevance of inner blobs")
+            explanation = explain_samples(self, chosen, target, against, lrn=lrn, blob=blob, start=begin)
         else:
-            explanation = self._explain(chosen, target, lrn, blob, begin, account)
+            kept = find_blobs(self.given, self.network, keep)
+            inner = find_blobs(self.given, self.network, through)[through] if through is not None else None
+            way = _Way(chosen, lrn, blob, begin, account, kept, inner, channel if through is not None else None)
+            explanation = self._explain(way, target, against)
         relevances = explanation.relevances
         if chosen.times_input:
             relevances = {name: array * self.inputs[name] for name, array in relevances.items()}
         if chosen.norm:
             relevances = {name: _pixel_norms(array) for name, array in relevances.items()}
-        return replace(explanation, relevance=relevances[self.network.input], relevances=relevances)
-
-    def _explain(
-        self, composite: Composite, target: Target, lrn: LRNRule, blob: str, start: Start, account: bool
-    ) -> Explanation:
-        """One relevance pass."""
-        rules = tuple(composite.assign(self.network).items())
-        settings = Settings(rules, blob, lrn, composite.relu, composite.derivative)
-        preprocessing = self.preprocessing
-        backward = self.plan(
-            settings, lambda: preprocessing.bounds(self.x.shape) if preprocessing else None, preprocessing
+        labels = self.given.labels
+        named = layer is None and labels is not None and len(labels) == explanation.outputs.shape[1]
+        return replace(
+            explanation,
+            relevance=relevances[self.network.input],
+            relevances=relevances,
+            labels=labels if named else None,
         )
+
+    def _explain(self, way: _Way, target: Target, against: Target) -> Explanation:
+        """One relevance pass, or two: down to the blob that relevance has to pass through, and from there."""
+        blob = way.blob
+        backward = self._relevance_plan(way, blob)
+        beyond = self._relevance_plan(way, way.through) if way.through is not None else None
         with self.values() as values:
             # A blob without axes (of a Reduction) is one output of the batch as a whole.
             shape = values[blob].shape
             outputs = values[blob].reshape(shape[0] if shape else 1, -1).copy()
             targets = target_lists(target, outputs)
-            begin = np.zeros_like(outputs)
-            for n, classes in enumerate(targets):
-                begin[n, classes] = outputs[n, classes] if start == "score" else 1
-            backward.run(begin.reshape(values[blob].shape))
+            others = None if against is None else target_lists(against, outputs)
+            begin = start_values(outputs, targets, others, way.start)
+            backward.run(begin.reshape(shape))
+            if beyond is not None and way.through is not None:
+                passing = relevance_of(backward.relevance, way.through, blob)
+                if way.channel is not None:
+                    passing = only_channels(passing, channel_list(way.channel, way.through, passing.shape))
+                backward, begin = beyond, passing.reshape(len(outputs), -1)
+                backward.run(passing)
             relevances = {name: array.copy() for name, array in backward.input_relevances.items()}
             return Explanation(
                 relevance=relevances[self.network.input],
@@ -131,9 +169,20 @@ class Session:
                 score=begin.sum(axis=1),
                 target=targets,
                 outputs=outputs,
-                rule=composite.name,
-                account=_account(backward) if account else None,
+                rule=way.composite.name,
+                account=_account(backward) if way.account else None,
+                against=others,
+                blobs={
+                    name: relevance_of(backward.relevance, inner, backward.settings.start)
+                    for name, inner in way.keep.items()
+                },
             )
+
+    def _relevance_plan(self, way: _Way, start: str) -> RelevancePlan:
+        rules = tuple(way.composite.assign(self.network).items())
+        settings = Settings(rules, start, way.lrn, way.composite.relu, way.composite.derivative)
+        preprocessing = self.preprocessing
+        return self.plan(settings, lambda: preprocessing.bounds(self.x.shape) if preprocessing else None, preprocessing)
 
     def plan(
         self, settings: Settings, bounds: Callable[[], Bounds | None] = lambda: None, key: object = None

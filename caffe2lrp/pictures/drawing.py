@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from caffe2lrp.errors import OptionError
-from caffe2lrp.pictures.colormaps import DEFAULT_COLORMAP, colormap
-from caffe2lrp.pictures.maps import normalise, to_map
+from caffe2lrp.pictures.colormaps import DEFAULT_COLORMAP, Colormap, colormap
+from caffe2lrp.pictures.contours import draw_contours
+from caffe2lrp.pictures.maps import normalise, smoothed, to_map
 
 SMALLEST = 224
 
@@ -25,6 +26,7 @@ def heatmap(
     channels: str = "sum",
     mode: str = "symmetric",
     percentile: float | None = None,
+    smooth: float = 0.0,
 ) -> Image.Image:
     """Draw relevance as colours.
 
@@ -37,8 +39,9 @@ def heatmap(
     size
         Length of the picture's longer side in pixels; None is one pixel per value. Larger pictures repeat pixels,
         so that single values remain visible.
-    channels, mode, percentile
-        How channels are joined (`to_map`) and values are scaled (`normalise`).
+    channels, mode, percentile, smooth
+        How channels are joined (`to_map`), values are scaled (`normalise`), and before that blurred (`smoothed`, sigma
+        in pixels of the map).
 
     Returns
     -------
@@ -50,7 +53,7 @@ def heatmap(
     OptionError
         If an option is unknown or the array is not the relevance of one image.
     """
-    values = normalise(to_map(relevance, channels), mode, percentile)
+    values = normalise(smoothed(to_map(relevance, channels), smooth), mode, percentile)
     picture = Image.fromarray(colormap(cmap)(values))
     return picture if size is None else fit(picture, size)
 
@@ -61,11 +64,16 @@ def overlay(
     alpha: float = 0.9,
     cmap: str = DEFAULT_COLORMAP,
     *,
+    size: int | None = None,
     channels: str = "sum",
     mode: str = "symmetric",
     percentile: float | None = None,
+    smooth: float = 0.0,
+    contours: int = 0,
 ) -> Image.Image:
-    """Draw relevance over the photo, which is faded and grey; the stronger the relevance, the more opaque.
+    """Draw relevance over the photo: as colours over the faded, grey photo, or as contours over the photo as it is.
+
+    The stronger the relevance, the more opaque are its colours.
 
     Parameters
     ----------
@@ -74,14 +82,17 @@ def overlay(
     relevance
         Relevance of that image, (C, H, W), (1, C, H, W) or (H, W).
     alpha
-        Opacity of the strongest relevance, in 0..1.
-    cmap, channels, mode, percentile
+        Opacity of the strongest relevance, or of the contours, in 0..1.
+    cmap, size, channels, mode, percentile, smooth
         As for `heatmap`.
+    contours
+        0 draws colours. A number n draws lines in place of them, at n equal steps of the scaled map, 1 / (n + 1) to
+        n / (n + 1), and at their negatives. Single pixels make many small lines: smooth the map.
 
     Returns
     -------
     PIL.Image.Image
-        Mode RGB, one pixel per value.
+        Mode RGB.
 
     Raises
     ------
@@ -91,13 +102,21 @@ def overlay(
     if not 0 <= alpha <= 1:
         raise OptionError(f"alpha is an opacity between 0 and 1, not {alpha}")
     photo = view_image(view)
-    values = normalise(to_map(relevance, channels), mode, percentile)
+    values = normalise(smoothed(to_map(relevance, channels), smooth), mode, percentile)
     if values.shape != (photo.height, photo.width):
         raise OptionError(
             f"the relevance has {values.shape[0]} x {values.shape[1]} pixels, "
             f"but the view has {photo.height} x {photo.width}; use the view that was explained"
         )
     colours = colormap(cmap)
+    if contours:
+        return draw_contours(photo if size is None else fit(photo, size), values, colours, contours, alpha)
+    mixed = _mixed(photo, values, colours, alpha)
+    return mixed if size is None else fit(mixed, size)
+
+
+def _mixed(photo: Image.Image, values: np.ndarray, colours: Colormap, alpha: float) -> Image.Image:
+    """Colours of values in [-1, 1] over the faded photo."""
     strength = np.abs(values) if colours.signed else np.maximum(values, 0)
     zero = float(colours(0).mean())
     # Weak relevance would be drawn white on a pale photo, and not be seen: maps that are pale at zero start darker.

@@ -1,6 +1,8 @@
-"""From a relevance blob to the numbers that are coloured: one value per pixel, scaled to [-1, 1]."""
+"""From a relevance blob to the numbers that are coloured: one value per pixel, smoothed, scaled to [-1, 1]."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,6 +48,50 @@ def to_map(relevance: ArrayLike, channels: str = "sum") -> np.ndarray:
         if channels == "l2":
             return np.sqrt(np.square(values).sum(axis=0))
         return np.abs(values).max(axis=0) if channels == "max" else values.sum(axis=0)
+
+
+def smoothed(values: ArrayLike, sigma: float) -> np.ndarray:
+    """Blur a map with a Gaussian; its sum stays as it is.
+
+    Parameters
+    ----------
+    values
+        Map, (H, W).
+    sigma
+        Standard deviation in pixels; 0 leaves the map as it is. The Gaussian is cut at 4 sigma. What is not finite
+        counts as 0.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, (H, W). Beyond the border the map is taken to be mirrored (the edge pixel repeated), so that nothing
+        is lost.
+
+    Raises
+    ------
+    OptionError
+        If `sigma` is negative or no number.
+    """
+    if not (sigma >= 0 and math.isfinite(sigma)):
+        raise OptionError(f"smoothing is a standard deviation in pixels of at least 0, not {sigma}")
+    x = np.asarray(values, np.float64)
+    if sigma == 0:
+        return x
+    x = np.where(np.isfinite(x), x, 0)  # one NaN would blot out the map
+    return _gaussian(x.shape[0], sigma) @ x @ _gaussian(x.shape[1], sigma).T
+
+
+def _gaussian(length: int, sigma: float) -> np.ndarray:
+    """The matrix that blurs a line of that many values; its rows and its columns add up to 1."""
+    reach = int(4 * sigma + 0.5)
+    offsets = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * (offsets / sigma) ** 2)
+    weights /= weights.sum()
+    source = (np.arange(length)[:, np.newaxis] + offsets) % (2 * length)  # a line and its mirror image, repeated
+    source = np.minimum(source, 2 * length - 1 - source)
+    matrix = np.zeros((length, length))
+    np.add.at(matrix, (np.arange(length)[:, np.newaxis], source), weights)
+    return matrix
 
 
 def normalise(values: ArrayLike, mode: str = "symmetric", percentile: float | None = None) -> np.ndarray:

@@ -42,7 +42,9 @@ def montage(
     *,
     title: str = "",
     cmap: str = DEFAULT_COLORMAP,
+    mode: str = "symmetric",
     percentile: float | None = None,
+    smooth: float = 0.0,
 ) -> Image.Image:
     """Draw photos x rules on one page.
 
@@ -54,7 +56,7 @@ def montage(
         Headings of the heat maps' columns.
     title
         Heading of the page.
-    cmap, percentile
+    cmap, mode, percentile, smooth
         What the heat maps were drawn with, for the colour bar.
 
     Returns
@@ -84,5 +86,5 @@ def montage(
     for strip, row in zip(strips, panels, strict=True):
         page.pictures(row, column)
         page.line(strip.label, 15, INK, right="" if strip.score is None else score_text(strip.score), after=16)
-    colour_bar(page, cmap, "symmetric", scale_note(percentile, len(strips) * len(names)))
+    colour_bar(page, cmap, mode, scale_note(percentile, len(strips) * len(names), smooth))
     return page.finish()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,8 +11,9 @@ from PIL import Image
 
 from caffe2lrp.errors import OptionError
 from caffe2lrp.pictures.colormaps import DEFAULT_COLORMAP, colormap
-from caffe2lrp.pictures.drawing import fit, heatmap, overlay, view_image
+from caffe2lrp.pictures.drawing import fit, view_image
 from caffe2lrp.pictures.page import FAINT, GAP, INK, MARGIN, Page, font_of, line_height
+from caffe2lrp.pictures.style import Style
 
 PANEL = 224  # panels are at least this long, in pixels, and
 PANEL_MAX = 512  # at most this long
@@ -53,7 +53,9 @@ def sheet(
     channels: str = "sum",
     mode: str = "symmetric",
     percentile: float | None = 99.5,
+    smooth: float = 0.0,
     alpha: float = 0.9,
+    contours: int = 0,
 ) -> Image.Image:
     """Draw explanations as a captioned sheet: input, relevance and overlay in each row, a colour bar below.
 
@@ -63,7 +65,7 @@ def sheet(
         One row, or several: other images, classes or rules. Each is scaled on its own.
     title
         Heading of the sheet.
-    cmap, channels, mode, percentile, alpha
+    cmap, channels, mode, percentile, smooth, alpha, contours
         As for `heatmap` and `overlay`. The default percentile lets the few strongest pixels saturate; the sheet says
         so at its foot.
 
@@ -80,8 +82,8 @@ def sheet(
     rows = [rows] if isinstance(rows, Row) else list(rows)
     if not rows:
         raise OptionError("a sheet needs at least one row")
-    style = {"cmap": cmap, "channels": channels, "mode": mode, "percentile": percentile}
-    panels = [_panels(row, alpha, style) for row in rows]
+    style = Style(cmap, channels, mode, percentile, smooth, alpha, contours)
+    panels = [_panels(row, style) for row in rows]
     column = max(panel.width for triple in panels for panel in triple)
     column = max(column, PANEL)  # tall images still leave room for their captions
     page = Page(3 * column + 2 * GAP)
@@ -94,16 +96,14 @@ def sheet(
         page.line(row.label, 15, INK, right=score, after=3 if row.detail else 16)
         if row.detail:
             page.line(row.detail, 12, FAINT, after=16)
-    colour_bar(page, cmap, mode, scale_note(percentile, len(rows)))
+    colour_bar(page, cmap, mode, scale_note(percentile, len(rows), smooth))
     return page.finish()
 
 
-def _panels(row: Row, alpha: float, style: dict[str, Any]) -> tuple[Image.Image, Image.Image, Image.Image]:
+def _panels(row: Row, style: Style) -> tuple[Image.Image, Image.Image, Image.Image]:
     view = view_image(row.view)
-    heat = heatmap(row.relevance, **style)
-    over = overlay(view, row.relevance, alpha, **style)
     size = panel_size(view)
-    return fit(view, size), fit(heat, size), fit(over, size)
+    return fit(view, size), style.heatmap(row.relevance, size), style.overlay(view, row.relevance, size)
 
 
 def panel_size(view: Image.Image) -> int:
@@ -117,10 +117,11 @@ def score_text(score: float) -> str:
     return f"score {score:.3f}" if 0.001 <= abs(score) < 10000 else f"score {score:.3g}"
 
 
-def scale_note(percentile: float | None, count: int) -> str:
-    """What full colour stands for, in that many pictures."""
+def scale_note(percentile: float | None, count: int, smooth: float = 0.0) -> str:
+    """What full colour stands for, in that many pictures, and whether they are blurred."""
     end = "the largest value" if percentile is None else f"percentile {percentile:g}"
-    return f"full colour: {end}" + (" of each picture" if count > 1 else "")
+    blurred = f", smoothed by {smooth:g} pixels" if smooth else ""
+    return f"full colour: {end}" + (" of each picture" if count > 1 else "") + blurred
 
 
 def colour_bar(page: Page, cmap: str, mode: str, note: str) -> None:

@@ -16,9 +16,8 @@ from PIL import Image
 
 from caffe2lrp.conservation import Account
 from caffe2lrp.errors import OptionError
-from caffe2lrp.pictures import heatmap, overlay
+from caffe2lrp.pictures import Style
 
-PERCENTILE = 99.5
 _SUMS = ("bias", "epsilon", "dropped", "other")
 
 
@@ -72,7 +71,7 @@ class Page:
     targets: Sequence[Target]
 
 
-def write_report(path: Path, title: str, settings: Mapping[str, str], pages: Sequence[Page], cmap: str) -> None:
+def write_report(path: Path, title: str, settings: Mapping[str, str], pages: Sequence[Page], style: Style) -> None:
     """Write a report.
 
     Parameters
@@ -85,8 +84,8 @@ def write_report(path: Path, title: str, settings: Mapping[str, str], pages: Seq
         What holds for all pictures: network, preprocessing, rules, ...
     pages
         The pictures.
-    cmap
-        Colour map of the maps.
+    style
+        How maps are drawn.
 
     Raises
     ------
@@ -98,7 +97,7 @@ def write_report(path: Path, title: str, settings: Mapping[str, str], pages: Seq
         title=escape(title),
         settings=_definitions(settings),
         links=" ".join(f'<a href="#p{i}">{escape(page.name)}</a>' for i, page in enumerate(pages)),
-        images="\n".join(_page(i, page, cmap) for i, page in enumerate(pages)),
+        images="\n".join(_page(i, page, style) for i, page in enumerate(pages)),
     )
     try:
         path.write_text(text, "utf-8")
@@ -111,7 +110,7 @@ def _definitions(settings: Mapping[str, str]) -> str:
     return f"<dl>{rows}</dl>"
 
 
-def _page(number: int, page: Page, cmap: str) -> str:
+def _page(number: int, page: Page, style: Style) -> str:
     highest = max((value for _, value in page.predictions), default=0.0)
 
     def bar(value: float) -> str:
@@ -121,7 +120,7 @@ def _page(number: int, page: Page, cmap: str) -> str:
     rows = "".join(
         f"<tr><td>{escape(name)}</td><td>{value:.4g}</td>{bar(value)}</tr>" for name, value in page.predictions
     )
-    targets = "\n".join(_target(page, target, cmap) for target in page.targets)
+    targets = "\n".join(_target(page, target, style) for target in page.targets)
     return (
         f'<section id="p{number}"><h2>{escape(page.name)}</h2><div class="view">'
         f'<img src="{_data(Image.fromarray(page.view))}" alt="{escape(page.name)} as the network saw it">'
@@ -129,17 +128,16 @@ def _page(number: int, page: Page, cmap: str) -> str:
     )
 
 
-def _target(page: Page, target: Target, cmap: str) -> str:
-    maps = "".join(_figure(page, target, item, cmap) for item in target.maps)
+def _target(page: Page, target: Target, style: Style) -> str:
+    maps = "".join(_figure(page, target, item, style) for item in target.maps)
     return (
         f"<h3>{escape(target.name)} <span style='font-weight:400'>score {target.score:.4g}</span></h3>"
         f'<div class="maps">{maps}</div>{_accounts(target)}'
     )
 
 
-def _figure(page: Page, target: Target, item: Map, cmap: str) -> str:
-    alone = heatmap(item.relevance, cmap, percentile=PERCENTILE)
-    over = overlay(page.view, item.relevance, cmap=cmap, percentile=PERCENTILE)
+def _figure(page: Page, target: Target, item: Map, style: Style) -> str:
+    alone, over = style.heatmap(item.relevance), style.overlay(page.view, item.relevance)
     words = escape(f"relevance of {page.name} for {target.name} by {item.rule}")
     return (
         f'<figure><img class="heat" src="{_data(alone)}" alt="{words}">'
