@@ -75,18 +75,9 @@ def options(
     """
 
 
-app.command("explain", epilog=commands.EXPLAIN_EXAMPLES)(commands.explain)
-app.command("evaluate", epilog=commands.EVALUATE_EXAMPLES)(commands.evaluate)
-app.command("report", epilog=commands.REPORT_EXAMPLES)(commands.report)
-app.command("figures", epilog=commands.FIGURES_EXAMPLES)(commands.figures)
-app.command("serve", epilog=commands.SERVE_EXAMPLES)(commands.serve)
-app.command("rules", epilog=commands.RULES_EXAMPLES)(commands.rules)
-app.command("predict", epilog=commands.PREDICT_EXAMPLES)(commands.predict)
-app.command("inspect", epilog=commands.INSPECT_EXAMPLES)(commands.inspect)
-app.command("upgrade", epilog=commands.UPGRADE_EXAMPLES)(commands.upgrade)
-app.command("weights", epilog=commands.WEIGHTS_EXAMPLES)(commands.weights)
-app.command("convert", epilog=commands.CONVERT_EXAMPLES)(commands.convert)
-app.command("diff", epilog=commands.DIFF_EXAMPLES)(commands.diff)
+for module in commands.ALL:
+    name = module.__name__.rpartition(".")[2]
+    app.command(name, epilog=module.EXAMPLES)(getattr(module, name))
 app.command("toolbox", epilog=toolbox.TOOLBOX_EXAMPLES)(toolbox.toolbox)
 app.command("apply-heatmap", epilog=toolbox.APPLY_EXAMPLES)(toolbox.apply_heatmap)
 app.add_typer(models, name="models")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from caffe2lrp.cli.commands import OUTPUT, RUNNING, DType, Json, Threads
+from caffe2lrp.cli.arguments import OUTPUT, RUNNING, DType, Json, Threads
 from caffe2lrp.cli.options import Precision
 
 if TYPE_CHECKING:
