@@ -165,6 +165,10 @@ class Network:
         """The layer that writes each blob; input blobs have none."""
         return {blob: layer for layer in self.layers for blob in layer.outputs}
 
+    def has(self, kind: type[LayerParams]) -> bool:
+        """Whether there is a layer of this type."""
+        return any(isinstance(layer.params, kind) for layer in self.layers)
+
     def layer(self, name: str) -> Layer:
         """The layer called `name`."""
         for layer in self.layers:

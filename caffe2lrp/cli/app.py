@@ -11,12 +11,12 @@ from typer.core import TyperGroup
 
 import caffe2lrp
 from caffe2lrp.cli import commands, toolbox
-from caffe2lrp.cli.terminal import error
+from caffe2lrp.cli.terminal import FAILED, error
 from caffe2lrp.errors import Caffe2LrpError
 from caffe2lrp.models.cli import app as models
 
-FAILED, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
-"""Exit codes; the latter two are what a shell reports for a program that the signal ended."""
+INTERRUPTED, BROKEN_PIPE = 130, 141
+"""Exit codes beside `FAILED`: what a shell reports for a program that the signal ended."""
 
 
 class Program(TyperGroup):

@@ -14,8 +14,7 @@ from caffe2lrp.cli.comparison import check_report, departs, print_report, write_
 from caffe2lrp.cli.images import find_pictures
 from caffe2lrp.cli.loading import check_files, open_network, source_files
 from caffe2lrp.cli.options import ComparisonOptions, ConvertOptions, ModelOptions
-from caffe2lrp.cli.running import FAILED
-from caffe2lrp.cli.terminal import Bar, error, one_line, print_json
+from caffe2lrp.cli.terminal import FAILED, Bar, error, one_line, print_json
 from caffe2lrp.converters.onnx import Exported, Report, export_onnx, verify
 from caffe2lrp.converters.onnx.comparing import merged
 from caffe2lrp.converters.onnx.export import DEFAULT_OPSET

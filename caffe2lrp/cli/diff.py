@@ -9,8 +9,7 @@ import typer
 from caffe2lrp.cli.comparison import check_report, departs, print_report, write_report
 from caffe2lrp.cli.loading import load_plugins
 from caffe2lrp.cli.options import ComparisonOptions, ModelOptions, parse_shape
-from caffe2lrp.cli.running import FAILED
-from caffe2lrp.cli.terminal import error, print_json
+from caffe2lrp.cli.terminal import FAILED, error, print_json
 from caffe2lrp.converters import loading
 from caffe2lrp.converters.onnx import OnnxBlobs, StoredBlobs, diff
 from caffe2lrp.converters.onnx.files import is_onnx

@@ -13,9 +13,9 @@ import typer
 from caffe2lrp.cli.images import SUFFIXES, find_pictures
 from caffe2lrp.cli.loading import open_network
 from caffe2lrp.cli.options import ModelOptions, RuleOptions
-from caffe2lrp.cli.running import FAILED, make_folder
+from caffe2lrp.cli.running import make_folder
 from caffe2lrp.cli.settings import read_settings
-from caffe2lrp.cli.terminal import Bar, error, print_json, print_table, say
+from caffe2lrp.cli.terminal import FAILED, Bar, error, print_json, print_table, say
 from caffe2lrp.errors import Caffe2LrpError, ImageError
 from caffe2lrp.evaluation.drawing import draw_curves
 from caffe2lrp.evaluation.perturbation import Perturbation

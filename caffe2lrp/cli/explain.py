@@ -62,7 +62,7 @@ def run(
         pages = {}
         if len(settings) > 1 and strips:
             pages["montage"] = str(options.out / "montage.png")
-            title = f"{network.name or 'the network'}, LRN {rules.lrn.value}" if _has_lrn(network) else network.name
+            title = f"{network.name or 'the network'}, LRN {rules.lrn.value}" if network.has(LRN) else network.name
             write_montage(options.out / "montage.png", strips, names, title, options.style)
         if options.json:
             setting = {"network": network.name, "rules": names, "lrn": rules.lrn.value, **pages}
@@ -180,7 +180,7 @@ class _Job:
         if likely is not None:
             detail.append(f"probability {likely:.4f}")
         detail.append(explanation.rule)
-        if _has_lrn(self.network):
+        if self.network.has(LRN):
             detail.append(f"LRN {self.rules.lrn.value}")
         if self.rules.through is not None:
             detail.append(f"through {self.rules.through} {' '.join(map(str, self.rules.channels))}".rstrip())
@@ -243,10 +243,6 @@ class _Job:
     def _sum_row(self, entry: dict[str, Any]) -> list[str]:
         sums = entry["relevance"]
         return [self._name(entry), entry["rule"], *(_number(sums[key]) for key in ("start", *COLUMNS, "arrived"))]
-
-
-def _has_lrn(network: Network) -> bool:
-    return any(isinstance(layer.params, LRN) for layer in network.layers)
 
 
 def _job(

@@ -12,8 +12,8 @@ import typer
 from caffe2lrp.cli.images import find_pictures
 from caffe2lrp.cli.loading import files_of, open_network
 from caffe2lrp.cli.options import ModelOptions
-from caffe2lrp.cli.running import FAILED, make_folder
-from caffe2lrp.cli.terminal import Bar, error, print_json, say
+from caffe2lrp.cli.running import make_folder
+from caffe2lrp.cli.terminal import FAILED, Bar, error, print_json, say
 from caffe2lrp.errors import ImageError, OptionError
 from caffe2lrp.figures import SHEETS, columns, compute, write_figure
 from caffe2lrp.figures.nets import FALLBACK, STUDY, Found, Missing, find_nets, of_files
@@ -131,7 +131,7 @@ def _draw(found: Found, photos: Sequence[Path], options: FigureOptions) -> list[
 
 def _has_sense(sheet: str, network: Network, options: FigureOptions) -> bool:
     """A sheet about LRN layers needs some."""
-    if sheet != "lrn" or any(isinstance(layer.params, LRN) for layer in network.layers):
+    if sheet != "lrn" or network.has(LRN):
         return True
     if len(options.sheets) < len(SHEETS):
         raise OptionError(f"{network.name} has no LRN layers to compare the ways through")

@@ -76,10 +76,7 @@ def open_definition(options: ModelOptions, files: Sequence[Path] = ()) -> Networ
     OptionError, FileFormatError, ModelError, DownloadError
         As for `open_network`.
     """
-    check_files(options, files)
-    check_sources(options)
-    load_plugins(options)
-    files = files or files_of(options)
+    files = _begin(options, files)
     shape = parse_shape(options.input_shape)
     if len(files) == 2:
         return loading.load(*files, input_shape=shape)
@@ -96,16 +93,21 @@ def open_model(options: ModelOptions, files: Sequence[Path] = ()) -> tuple[Netwo
     OptionError, FileFormatError, ModelError, DownloadError
         As for `open_network`.
     """
-    check_files(options, files)
-    check_sources(options)
-    load_plugins(options)
-    files = files or files_of(options)
+    files = _begin(options, files)
     if not files:
         return with_shape(zoo.load(options.model or DEFAULT_MODEL), options), True
     shape = parse_shape(options.input_shape)
     if len(files) == 1 and sniff(files[0]) == "text":
         return caffe.load_definition(files[0], input_shape=shape), False
     return loading.load(*files, input_shape=shape), True
+
+
+def _begin(options: ModelOptions, files: Sequence[Path]) -> Sequence[Path]:
+    """Check what names the network, load plug-ins, and return its files, if files name it."""
+    check_files(options, files)
+    check_sources(options)
+    load_plugins(options)
+    return files or files_of(options)
 
 
 def check_files(options: ModelOptions, files: Sequence[Path]) -> None:

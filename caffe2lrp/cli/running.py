@@ -12,14 +12,12 @@ import typer
 from caffe2lrp.cli.images import Failure, Picture, find_pictures
 from caffe2lrp.cli.loading import open_network
 from caffe2lrp.cli.options import ModelOptions, Precision
-from caffe2lrp.cli.terminal import Bar, error
+from caffe2lrp.cli.terminal import FAILED, Bar, error
 from caffe2lrp.engine.session import Session
 from caffe2lrp.errors import ImageError, OptionError
 from caffe2lrp.ir import Network
 from caffe2lrp.kernels import launch
 from caffe2lrp.preprocessing import Prepared
-
-FAILED = 2
 
 Work = Callable[[Picture, Prepared, Session], dict[str, Any]]
 """Deals with one picture and returns what the report says about it."""

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+FAILED = 2
+"""Exit code where anything failed."""
+
 # Columns of a table that is not shown on a terminal are as wide as their content: scripts want it whole.
 _UNLIMITED = 100_000
 

@@ -11,11 +11,10 @@ import typer
 
 from caffe2lrp.cli.arguments import OUTPUT, RUNNING, DType, Json, Threads
 from caffe2lrp.cli.options import Precision
+from caffe2lrp.cli.terminal import FAILED
 
 if TYPE_CHECKING:
     from caffe2lrp.toolbox.demonstrator import Demonstrator, Outcome
-
-FAILED = 2
 
 TOOLBOX_EXAMPLES = """Examples:
 

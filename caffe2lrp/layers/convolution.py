@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -57,8 +58,9 @@ class Convolving(LayerParams):
         sizes = zip(shape[axis + 1 :], self.kernel, self.stride, self.pad, self.dilation, strict=True)
         return [(*shape[:axis], self.num_output, *(self._size(*s) for s in sizes))]
 
+    @abstractmethod
     def _size(self, size: int, k: int, s: int, p: int, d: int) -> int:
-        raise NotImplementedError
+        """Output size along one axis of an input of `size`, for kernel, stride, pad and dilation."""
 
     def channels(self, shape: Shape) -> int:
         """Number of channels of an input."""

@@ -107,7 +107,7 @@ class Gallery:
         self.examples = {path.name: path for path in examples}
         self.layer, self.blob = layer, start_blob(network, layer)
         self.count = count(network.shapes[self.blob], 1)
-        self.has_lrn = any(isinstance(layer.params, LRN) for layer in network.layers)
+        self.has_lrn = network.has(LRN)
         self._pictures: OrderedDict[str, Picture] = OrderedDict()
         # One at a time: the buffers of all sessions are the same, and each computation uses all cores anyway.
         self._lock = threading.Lock()
