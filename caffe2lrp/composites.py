@@ -7,6 +7,7 @@ layers (convolution, fully connected, recurrent) must get one; any other layer k
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -355,15 +356,15 @@ def guided_backprop() -> Any:
 @_named
 def smoothgrad(samples: int = 50, noise: float = 0.15, seed: int = 0) -> Any:
     """Derivative averaged over noisy copies of the input (Smilkov et al. 2017)."""
-    if int(samples) < 1 or noise < 0:
-        raise OptionError(f"smoothgrad needs samples >= 1 and noise >= 0, not {samples} and {noise}")
+    if samples < 1 or seed < 0 or not 0 <= noise < math.inf:
+        raise OptionError(f"smoothgrad needs samples >= 1, noise >= 0 and seed >= 0, not {samples}, {noise} and {seed}")
     return replace(gradient(), name="smoothgrad", sampling=Noise(int(samples), float(noise), int(seed)))
 
 
 @_named
 def integrated_gradients(steps: int = 50) -> Any:
     """Input times the derivative averaged on the way from an input of zeros (Sundararajan et al. 2017)."""
-    if int(steps) < 1:
+    if steps < 1:
         raise OptionError(f"integrated_gradients needs steps >= 1, not {steps}")
     return replace(gradient(), name="integrated_gradients", sampling=Path(int(steps)), times_input=True)
 

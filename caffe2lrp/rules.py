@@ -271,6 +271,8 @@ def call(function: Callable[..., Any], what: str, parameters: Mapping[str, Any])
     for name, value in parameters.items():
         if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
             raise OptionError(f"{name} must be a number, not {value!r}")
+        if known[name].annotation == "int" and not float(value).is_integer():
+            raise OptionError(f"{name} must be a whole number, not {value!r}")
     return function(**parameters)
 
 

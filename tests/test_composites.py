@@ -327,6 +327,11 @@ def test_integrated_gradients_are_complete() -> None:
     [
         ({"composite": "smoothgrad", "samples": 0}, "samples >= 1"),
         ({"composite": "smoothgrad", "noise": -1.0}, "noise >= 0"),
+        ({"composite": "smoothgrad", "noise": float("nan")}, "noise >= 0"),
+        ({"composite": "smoothgrad", "seed": -1}, "seed >= 0"),
+        ({"composite": "smoothgrad", "samples": float("nan")}, "samples must be a whole number"),
+        ({"composite": "smoothgrad", "samples": 2.5}, "samples must be a whole number"),
+        ({"composite": "toolbox_102", "depth": float("inf")}, "depth must be a whole number"),
         ({"composite": "integrated_gradients", "steps": 0}, "steps >= 1"),
     ],
 )
