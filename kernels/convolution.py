@@ -17,21 +17,10 @@ import numpy as np
 from numba.extending import overload
 
 from caffe2lrp.kernels.compiling import device
-from caffe2lrp.kernels.gemm import (
-    ADD_TIMES,
-    STORE,
-    STORE_RELU,
-    STORE_TIMES,
-    choose_rows,
-    micro_kernel,
-    pack_rows,
-    tiles,
-)
-from caffe2lrp.kernels.launch import F1, F3, I2, Int, Program, kernel, scratch, threads
+from caffe2lrp.kernels.gemm import STORE, STORE_RELU, STORE_TIMES, cut_rows, micro_kernel, pack_rows, tiles
+from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, kernel, threads
+from caffe2lrp.kernels.planes import Planes, add_planes, plan_planes
 from caffe2lrp.kernels.share import share
-
-# Values of packed columns that stay in the second-level cache while all rows pass by.
-_COLUMN_BUDGET = 96 * 1024
 
 
 @dataclass(frozen=True)
@@ -67,19 +56,6 @@ class Geometry:
     step: tuple[int, int]
     start: tuple[int, int]
     taps: np.ndarray
-
-    def tap_table(self) -> np.ndarray:
-        """(T, 6): offset of each tap and the grid rows and columns for which it lies inside the source."""
-        table = np.zeros((len(self.taps), 6), np.int64)
-        for t, tap in enumerate(self.taps):
-            for axis in range(2):
-                offset, stride = int(tap[axis]), self.stride[axis]
-                first = max(0, -(offset // stride))
-                last = (self.source[axis] - 1 - offset) // stride + 1
-                table[t, axis] = offset
-                table[t, 2 + 2 * axis] = min(first, self.grid[axis])
-                table[t, 3 + 2 * axis] = max(min(last, self.grid[axis]), table[t, 2 + 2 * axis])
-        return table
 
 
 @dataclass(frozen=True)
@@ -147,17 +123,28 @@ class Phase:
 
 
 class PackedMatrix:
-    """A matrix for each group, (group, rows, K), packed for the micro-kernel."""
+    """A matrix for each group, (group, rows, K), packed for the micro-kernel.
+
+    Attributes
+    ----------
+    data
+        All panels, group by group.
+    blocks
+        For each panel of a group: its first row, its rows, and where it starts in the data of the group.
+    """
 
     def __init__(self, matrices: np.ndarray) -> None:
         self.group, self.m, self.k = matrices.shape
         self.dtype = matrices.dtype
-        self.tile_rows = choose_rows(self.m, matrices.dtype.name)
-        self.data = np.concatenate([pack_rows(matrix, self.tile_rows) for matrix in matrices])
+        cut = cut_rows(self.m, matrices.dtype.name)
+        self.data = np.concatenate([pack_rows(matrix, cut) for matrix in matrices])
+        first = np.cumsum([0, *cut])
+        self.rows = int(first[-1])
+        self.blocks = np.stack([first[:-1], cut, first[:-1] * self.k], axis=1).astype(np.int64)
 
     def pad_bias(self, bias: np.ndarray | None) -> np.ndarray:
-        """A bias (group * rows,) filled up to whole tiles; zeros for None."""
-        padded = np.zeros((self.group, -(-self.m // self.tile_rows) * self.tile_rows), self.dtype)
+        """A bias (group * rows,) filled up to whole panels; zeros for None."""
+        padded = np.zeros((self.group, self.rows), self.dtype)
         if bias is not None:
             padded[:, : self.m] = bias.reshape(self.group, self.m)
         return padded.reshape(-1)
@@ -185,10 +172,8 @@ def add_transposed(
     phases = sliding.phases()
     channels = sliding.source[1] // sliding.group
     union = sorted({tap for phase in phases for tap in phase.taps})
-    tile = choose_rows(channels, program.dtype)
-    apart = sum(-(-channels // tile) * tile * max(len(phase.taps), 1) for phase in phases)
-    tile = choose_rows(channels * len(phases), program.dtype)
-    together = -(-channels * len(phases) // tile) * tile * len(union)
+    apart = sum(sum(cut_rows(channels, program.dtype)) * max(len(phase.taps), 1) for phase in phases)
+    together = sum(cut_rows(channels * len(phases), program.dtype)) * len(union)
     if len(phases) > 1 and union and together < apart:
         _add_together(program, sliding, weight, bias, s, c, factor, mode, phases, union, label)
     else:
@@ -278,152 +263,143 @@ def add_convolution(
         What happens to the sums; see `caffe2lrp.kernels.gemm`.
     """
     g = geometry
-    layout = tiles(program.dtype)
-    pixels = g.grid[0] * g.grid[1]
-    vectors = min((layout.vectors, 1), key=lambda v: -(-pixels // (v * layout.width)) * v)
-    columns = vectors * layout.width
-    together = max(1, min(8, _COLUMN_BUDGET // (matrix.k * columns)))
-    room = together * matrix.k * columns + matrix.tile_rows * columns
+    width = tiles(program.dtype).width
+    planes = plan_planes(g, program.dtype, width)
+    pixels = add_planes(program, planes, g, src, label)
+    per_image = src.shape[1] * len(planes.residues) * planes.size
+    table = pixel_tiles(g, planes, matrix.k, program.dtype)
+    room = tiles(program.dtype).rows[0] * tiles(program.dtype).columns
+    # Threads share the rows of the result where the weights are more to read than the pixels, else the pixels.
+    by_rows = matrix.data.size * 2 > per_image
     program.add(
-        convolution, src.reshape(-1), matrix.data, bias, dst.reshape(-1), factor.reshape(-1),
-        scratch(program.dtype, room * threads()), g.tap_table(),
-        g.batch, g.group, g.channels, g.rows, *g.source, *g.target, *g.grid, *g.stride, *g.step, *g.start,
-        matrix.tile_rows, vectors, columns, together, mode, room, label=label,
+        convolution, pixels, planes.starts, table, matrix.data, matrix.blocks, bias, dst.reshape(-1),
+        factor.reshape(-1), np.empty(room * threads(), dst.dtype),
+        g.batch, g.group, per_image // g.group, g.rows, matrix.k, matrix.rows, *g.target, *g.grid, planes.pitch,
+        *g.step, *g.start, width, by_rows, mode, label=label,
     )  # fmt: skip
 
 
-def _multiply(rows, vectors, a, a0, b, b0, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+def pixel_tiles(geometry: Geometry, planes: Planes, k: int, dtype: str) -> np.ndarray:
+    """Tiles of pixels, (tiles, 4): start in a plane, start in the destination, vectors, and how they are stored.
+
+    Where the destination's rows run on as those of the plane do, or tiles stay within rows, they are stored
+    directly (1); the others (0) go by a buffer, and their second number is the one in the plane. The last tile
+    overlaps the one before rather than reaching beyond.
+    """
+    g, width = geometry, tiles(dtype).width
+    dense = g.step == (1, 1) and g.start == (0, 0) and g.grid[1] == g.target[1]
+    flat = (g.grid[0] - 1) * planes.pitch + g.grid[1]
+    through = _line_tiles(flat, dtype)
+    direct = dense and planes.pitch == g.grid[1] and flat >= width
+    table = np.stack([through[:, 0], through[:, 0], through[:, 1], np.full(len(through), direct)], axis=1)
+    if direct or not dense or g.grid[1] < 2 * width:
+        return table
+    row = _line_tiles(g.grid[1], dtype)
+    # a buffered tile costs about as much more as 15 steps of the sum
+    if g.grid[0] * row[:, 1].sum() * k > through[:, 1].sum() * (k + 15):
+        return table
+    y = np.arange(g.grid[0])[:, None]
+    shape = (g.grid[0], len(row))
+    columns = [y * planes.pitch + row[:, 0], y * g.target[1] + row[:, 0], row[:, 1], 1]
+    return np.stack([np.broadcast_to(column, shape) for column in columns], axis=-1).reshape(-1, 4).astype(np.int64)
+
+
+def _line_tiles(length: int, dtype: str) -> np.ndarray:
+    """First pixel and number of vectors of the tiles of a line of pixels."""
+    layout = tiles(dtype)
+    vectors, wide = -(-length // layout.width), layout.vectors if length >= layout.columns else 1
+    counts = [wide] * (vectors // wide) + [1] * (vectors % wide)
+    starts = np.cumsum([0, *counts])[:-1] * layout.width
+    last = np.maximum(length - np.array(counts) * layout.width, 0)
+    return np.stack([np.minimum(starts, last), counts], axis=1).astype(np.int64)
+
+
+def _multiply(rows, vectors, a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
     """The micro-kernel, in the tile size and precision asked for."""
 
 
 @overload(_multiply)
-def _multiply_overload(rows, vectors, a, a0, b, b0, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+def _multiply_overload(rows, vectors, a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
     layout = tiles(a.dtype.name)
     big, small = layout.rows
     big_wide, big_slim = micro_kernel(a.dtype.name, big, layout.vectors), micro_kernel(a.dtype.name, big, 1)
     small_wide, small_slim = micro_kernel(a.dtype.name, small, layout.vectors), micro_kernel(a.dtype.name, small, 1)
 
-    def multiply(rows, vectors, a, a0, b, b0, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+    def multiply(rows, vectors, a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
         if rows == big:
             if vectors == 1:
-                big_slim(a, a0, b, b0, k, bias, row0, c, c0, stride, x, mode)
+                big_slim(a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
             else:
-                big_wide(a, a0, b, b0, k, bias, row0, c, c0, stride, x, mode)
+                big_wide(a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
         elif vectors == 1:
-            small_slim(a, a0, b, b0, k, bias, row0, c, c0, stride, x, mode)
+            small_slim(a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
         else:
-            small_wide(a, a0, b, b0, k, bias, row0, c, c0, stride, x, mode)
+            small_wide(a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
 
     return multiply
 
 
 @device
-def _pack_columns(src, base, channels, height, width, taps, gw, sx, sy, j0, stop, columns, out, o):  # type: ignore[no-untyped-def]
-    """Copy what the grid pixels j0..stop see into a panel (channels * taps, columns), zeros outside the source."""
-    zero = src.dtype.type(0)
-    gy0 = j0 // gw
-    gx0 = j0 - gy0 * gw
-    for c in range(channels):
-        plane = base + c * height * width
-        for t in range(taps.shape[0]):
-            gy, gx, p = gy0, gx0, o
-            left = stop - j0
-            while left > 0:
-                run = min(gw - gx, left)
-                first, last = 0, 0
-                if taps[t, 2] <= gy < taps[t, 3]:
-                    first = min(max(taps[t, 4] - gx, 0), run)
-                    last = max(min(taps[t, 5] - gx, run), first)
-                row = plane + (gy * sy + taps[t, 0]) * width + gx * sx + taps[t, 1]
-                for i in range(first):
-                    out[p + i] = zero
-                if sx == 1:
-                    for i in range(first, last):
-                        out[p + i] = src[row + i]
-                else:
-                    for i in range(first, last):
-                        out[p + i] = src[row + i * sx]
-                for i in range(last, run):
-                    out[p + i] = zero
-                p += run
-                left -= run
-                gx = 0
-                gy += 1
-            for i in range(stop - j0, columns):
-                out[o + i] = zero
-            o += columns
-
-
-@device
-def _finish(tile, columns, rows, dst, x, base, plane, gw, width, sx, sy, x0, y0, j0, stop, mode):  # type: ignore[no-untyped-def]
-    """Copy the valid part of a tile to where it belongs."""
+def _finish(tile, columns, rows, dst, x, base, plane, gw, pitch, width, sx, sy, x0, y0, j0, limit, mode):  # type: ignore[no-untyped-def]
+    """Copy the valid pixels of a tile to where they belong."""
     zero = dst.dtype.type(0)
-    for r in range(rows):
-        gy = j0 // gw
-        gx = j0 - gy * gw
-        for j in range(stop - j0):
-            at = base + r * plane + (gy * sy + y0) * width + gx * sx + x0
-            value = tile[r * columns + j]
-            if mode == STORE_RELU:
-                value = zero if value < zero else value
-            elif mode == STORE_TIMES:
-                value = value * x[at]
-            elif mode == ADD_TIMES:
-                value = dst[at] + value * x[at]
-            dst[at] = value
-            gx += 1
-            if gx == gw:
-                gx = 0
-                gy += 1
+    gy = j0 // pitch
+    gx = j0 - gy * pitch
+    i = 0
+    while i < columns and j0 + i < limit:
+        run = min(gw - gx, columns - i)
+        at = base + (gy * sy + y0) * width + gx * sx + x0
+        for r in range(rows):
+            source, out, factor = tile[r * columns + i :], dst[at + r * plane :], x[at + r * plane :]
+            if mode == STORE_TIMES:
+                for q in range(run):
+                    out[q * sx] = source[q] * factor[q * sx]
+            elif sx > 1:
+                for q in range(run):
+                    value = source[q]
+                    out[q * sx] = zero if mode == STORE_RELU and value < zero else value
+            elif mode == STORE_RELU:
+                for q in range(run):
+                    out[q] = zero if source[q] < zero else source[q]
+            else:
+                for q in range(run):
+                    out[q] = source[q]
+        i += pitch - gx
+        gx = 0
+        gy += 1
 
 
 @kernel
 def convolution(
-    part: Int, parts: Int, src: F1, a: F1, bias: F1, dst: F1, x: F1, scratch: F1, taps: I2,
-    batch: Int, groups: Int, channels: Int, m: Int, height: Int, width: Int, target_h: Int, target_w: Int,
-    gh: Int, gw: Int, sy: Int, sx: Int, step_y: Int, step_x: Int, y0: Int, x0: Int,
-    rows: Int, vectors: Int, columns: Int, together: Int, mode: Int, room: Int,
+    part: Int, parts: Int, src: F1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, dst: F1, x: F1, scratch: F1,
+    batch: Int, groups: Int, per_group: Int, m: Int, k: Int, packed_rows: Int, target_h: Int, target_w: Int,
+    gh: Int, gw: Int, pitch: Int, step_y: Int, step_x: Int, y0: Int, x0: Int, lanes: Int, by_rows: Int, mode: Int,
 ) -> None:  # fmt: skip
     """See the module; the numbers are those of a `Geometry` and what `add_convolution` chooses."""
-    packed = scratch[part * room : (part + 1) * room]
-    tile = packed[room - rows * columns :]
-    pixels, k = gh * gw, channels * taps.shape[0]
-    panels, blocks = (pixels + columns - 1) // columns, (m + rows - 1) // rows
     plane = target_h * target_w
-    whole_rows = step_y == 1 and step_x == 1 and gw == target_w
-
-    # Threads share the pixels, or the rows of the result where there are too few panels to share fairly.
-    units = batch * groups * panels
-    u0, u1, r0, r1 = 0, units, 0, blocks
-    if units >= 4 * parts or units % parts == 0:
-        u0, u1 = share(units, part, parts)
-    else:
-        r0, r1 = share(blocks, part, parts)
-
-    u = u0
-    while u < u1:
-        image_group, panel = u // panels, u % panels
-        count = min(together, panels - panel, u1 - u)
-        base = image_group * channels * height * width
-        group = image_group % groups
-        for q in range(count):
-            j0 = (panel + q) * columns
-            stop = min(j0 + columns, pixels)
-            _pack_columns(
-                src, base, channels, height, width, taps, gw, sx, sy, j0, stop, columns, packed, q * k * columns
-            )
-        for i in range(r0, r1):
-            a0, row0 = (group * blocks + i) * k * rows, (group * blocks + i) * rows
-            valid = min(rows, m - i * rows)
-            c0 = (image_group * m + i * rows) * plane
-            for q in range(count):
-                j0, b0 = (panel + q) * columns, q * k * columns
-                stop = min(j0 + columns, pixels)
-                if whole_rows and valid == rows and stop - j0 == columns:
-                    _multiply(rows, vectors, a, a0, packed, b0, k, bias, row0, dst, c0 + j0, plane, x, mode)
-                else:
-                    _multiply(rows, vectors, a, a0, packed, b0, k, bias, row0, tile, 0, columns, x, STORE)
-                    _finish(
-                        tile, columns, valid, dst, x, c0, plane, gw, target_w, step_x, step_y, x0, y0, j0, stop, mode
-                    )
-        u += count
+    tile = scratch[part * (scratch.size // parts) :]
+    limit = (gh - 1) * pitch + gw
+    start, stop = share(batch * groups * table.shape[0] * blocks.shape[0], part, parts)
+    for unit in range(start, stop):
+        if by_rows != 0:  # what threads share is outermost, and stays in their caches
+            rest, t = unit // table.shape[0], unit % table.shape[0]
+            rest, n = rest // batch, rest % batch
+            group, i = rest // blocks.shape[0], rest % blocks.shape[0]
+        else:
+            rest, i = unit // blocks.shape[0], unit % blocks.shape[0]
+            rest, t = rest // table.shape[0], rest % table.shape[0]
+            n, group = rest // groups, rest % groups
+        first, rows, vectors = blocks[i, 0], blocks[i, 1], table[t, 2]
+        a0, row0 = group * packed_rows * k + blocks[i, 2], group * packed_rows + first
+        b0 = (n * groups + group) * per_group + table[t, 0]
+        c0 = ((n * groups + group) * m + first) * plane
+        valid = min(rows, m - first)
+        if table[t, 3] != 0 and valid == rows:
+            _multiply(rows, vectors, a, a0, src, b0, starts, k, bias, row0, dst, c0 + table[t, 1], plane, x, mode)
+        else:
+            columns = vectors * lanes
+            _multiply(rows, vectors, a, a0, src, b0, starts, k, bias, row0, tile, 0, columns, x, STORE)
+            _finish(
+                tile, columns, valid, dst, x, c0, plane, gw, pitch, target_w, step_x, step_y, x0, y0,
+                table[t, 0], limit, mode,
+            )  # fmt: skip

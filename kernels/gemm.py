@@ -1,9 +1,10 @@
 """The register-tiled matrix product at the bottom of convolution.
 
-A micro-kernel multiplies a packed panel of rows A (K, rows) with a packed panel of columns B (K, columns)
-and keeps the whole tile of results in vector registers until the end. It is written as LLVM vector
-instructions, because no compiler finds this register allocation by itself. Tiles are chosen for the
-processor that code is generated for; any other processor gets a smaller tile of the same code.
+A micro-kernel multiplies a packed panel of rows A (K, rows) with rows of columns B, which lie where they are in
+memory: a table tells where each of the K rows starts. So a convolution reads its pixels in place. The whole tile
+of results stays in vector registers until the end. It is written as LLVM vector instructions, because no compiler
+finds this register allocation by itself. Tiles are chosen for the processor that code is generated for; any
+other processor gets a smaller tile of the same code.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from caffe2lrp.kernels.compiling import cpu_features
 STORE = 0  # c = tile + bias
 STORE_RELU = 1  # c = max(tile + bias, 0)
 STORE_TIMES = 2  # c = tile * x
-ADD_TIMES = 3  # c = c + tile * x
 
 
 @dataclass(frozen=True)
@@ -55,33 +55,30 @@ def tiles(dtype: str) -> Tiles:
     return Tiles((4, 2), 2, 16 // size)
 
 
-def choose_rows(m: int, dtype: str) -> int:
-    """Rows per tile for a product with `m` rows: the choice that wastes least on rounding up."""
-    # One and a half rows' worth of time goes to loading the columns, whatever the number of rows.
-    return min(tiles(dtype).rows, key=lambda rows: -(-m // rows) * (rows + 1.5))
+def cut_rows(m: int, dtype: str) -> list[int]:
+    """Rows of the tiles that `m` rows are cut into: as few as possible beyond `m`, and as few tiles as possible."""
+    big, small = tiles(dtype).rows
+    cuts = [[big] * n + [small] * -(-max(m - n * big, 0) // small) for n in range(-(-m // big) + 1)]
+    return min(cuts, key=lambda cut: (sum(cut), len(cut)))
 
 
-def pack_rows(matrix: np.ndarray, rows: int) -> np.ndarray:
-    """Pack a matrix (M, K) into panels (ceil(M / rows), K, rows), filled up with zeros; flat."""
-    m, k = matrix.shape
-    panels = -(-m // rows)
-    packed = np.zeros((panels, k, rows), matrix.dtype)
-    full = m // rows
-    packed[:full] = matrix[: full * rows].reshape(full, rows, k).transpose(0, 2, 1)
-    if full < panels:
-        packed[full, :, : m - full * rows] = matrix[full * rows :].T
-    return packed.reshape(-1)
+def pack_rows(matrix: np.ndarray, cut: list[int]) -> np.ndarray:
+    """Pack a matrix (M, K) into panels (K, rows) one after the other, the last filled up with zeros; flat."""
+    filled = np.zeros((sum(cut), matrix.shape[1]), matrix.dtype)
+    filled[: len(matrix)] = matrix
+    ends = np.cumsum(cut)
+    return np.concatenate([filled[end - rows : end].T.reshape(-1) for rows, end in zip(cut, ends, strict=True)])
 
 
 @functools.cache
 def micro_kernel(dtype: str, rows: int, vectors: int) -> Any:
-    """Intrinsic ``f(a, a0, b, b0, k, bias, row0, c, c0, stride, x, mode)`` for a tile of rows x vectors."""
+    """Intrinsic ``f(a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)`` for a tile of rows x vectors."""
     width = tiles(dtype).width
 
     @intrinsic
-    def tile(typingctx, a, a0, b, b0, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+    def tile(typingctx, a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
         word = types.intp
-        signature = types.void(a, word, b, word, word, bias, word, c, word, word, x, word)
+        signature = types.void(a, word, b, word, starts, word, bias, word, c, word, word, x, word)
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             _Tile(context, builder, signature, arguments, rows, vectors, width).emit()
@@ -97,13 +94,14 @@ class _Tile:
 
     def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any, rows: int, vectors: int, width: int):
         self.builder, self.rows, self.vectors, self.width = builder, rows, vectors, width
-        a, self.a0, b, self.b0, self.k, bias, self.row0, c, self.c0, self.stride, x, self.mode = arguments
+        a, self.a0, b, self.b0, starts, self.k, bias, self.row0, c, self.c0, self.stride, x, self.mode = arguments
         kinds = signature.args
 
         def data(i: int, value: Any) -> Any:
             return cgutils.create_struct_proxy(kinds[i])(context, builder, value).data
 
-        self.a, self.b, self.bias, self.c, self.x = data(0, a), data(2, b), data(5, bias), data(7, c), data(10, x)
+        self.a, self.b, self.starts, self.bias = data(0, a), data(2, b), data(4, starts), data(6, bias)
+        self.c, self.x = data(8, c), data(11, x)
         self.scalar = self.a.type.pointee
         self.vector = ir.VectorType(self.scalar, width)
         self.word = ir.IntType(64)
@@ -144,7 +142,6 @@ class _Tile:
             STORE: self._finish_bias,
             STORE_RELU: self._finish_relu,
             STORE_TIMES: self._finish_times,
-            ADD_TIMES: self._finish_add_times,
         }
         blocks = {mode: builder.append_basic_block(f"mode{mode}") for mode in finishers}
         switch = builder.switch(self.mode, blocks[STORE])
@@ -172,7 +169,7 @@ class _Tile:
         i.add_incoming(self._int(0), before)
         sums = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
         a_row = builder.add(self.a0, builder.mul(i, self._int(self.rows)))
-        b_row = builder.add(self.b0, builder.mul(i, self._int(self.vectors * self.width)))
+        b_row = builder.add(self.b0, builder.load(builder.gep(self.starts, [i])))
         columns = [self._load(self.b, builder.add(b_row, self._int(v * self.width))) for v in range(self.vectors)]
         added = []
         for m in range(self.rows):
@@ -199,6 +196,3 @@ class _Tile:
 
     def _finish_times(self, value: Any, m: int, offset: Any) -> Any:
         return self.builder.fmul(value, self._load(self.x, offset))
-
-    def _finish_add_times(self, value: Any, m: int, offset: Any) -> Any:
-        return self.builder.call(self.fma, [value, self._load(self.x, offset), self._load(self.c, offset)])

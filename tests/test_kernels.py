@@ -17,6 +17,7 @@ from caffe2lrp.kernels import gemm, relevance
 from caffe2lrp.kernels.convolution import PackedMatrix, Sliding, add_convolution
 from caffe2lrp.kernels.eltwise import fill
 from caffe2lrp.kernels.launch import Kernel, Program
+from caffe2lrp.kernels.planes import add_planes, plan_planes
 from caffe2lrp.kernels.share import share
 from caffe2lrp.layers.convolution import Convolution
 from tests import naive
@@ -63,31 +64,34 @@ def test_tiles_fit_the_registers(dtype: str, monkeypatch: pytest.MonkeyPatch) ->
         assert max(found.rows) * found.vectors + found.vectors + 1 <= registers
 
 
-def test_rows_of_a_tile_waste_little() -> None:
+def test_rows_are_cut_into_tiles_without_waste() -> None:
     for dtype in ("float32", "float64"):
         big, small = gemm.tiles(dtype).rows
-        assert gemm.choose_rows(small, dtype) == small
-        assert gemm.choose_rows(big, dtype) == big
-        assert gemm.choose_rows(100 * big, dtype) == big
+        assert gemm.cut_rows(small, dtype) == [small]
+        assert gemm.cut_rows(big + small, dtype) == [big, small]
+        assert gemm.cut_rows(100 * big, dtype) == [big] * 100
+        for m in range(1, 200):
+            cut = gemm.cut_rows(m, dtype)
+            assert m <= sum(cut) < m + small
 
 
 def test_packed_rows_are_panels_of_columns() -> None:
     matrix = np.arange(1.0, 11.0).reshape(5, 2)
-    packed = gemm.pack_rows(matrix, 3).reshape(2, 2, 3)
-    np.testing.assert_array_equal(packed[0], matrix[:3].T)
-    np.testing.assert_array_equal(packed[1], [[7, 9, 0], [8, 10, 0]])
+    packed = gemm.pack_rows(matrix, [4, 3])
+    np.testing.assert_array_equal(packed[:8].reshape(2, 4), matrix[:4].T)
+    np.testing.assert_array_equal(packed[8:].reshape(2, 3), [[9, 0, 0], [10, 0, 0]])
 
 
 def test_padded_bias() -> None:
     matrix = PackedMatrix(np.ones((2, 5, 3)))
     padded = matrix.pad_bias(np.arange(10.0)).reshape(2, -1)
-    assert padded.shape[1] % matrix.tile_rows == 0
+    assert padded.shape[1] == matrix.rows == matrix.blocks[:, 1].sum()
     np.testing.assert_array_equal(padded[:, :5], [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]])
     assert not padded[:, 5:].any()
     assert not matrix.pad_bias(None).any()
 
 
-@pytest.mark.parametrize("mode", [gemm.STORE, gemm.STORE_RELU, gemm.STORE_TIMES, gemm.ADD_TIMES])
+@pytest.mark.parametrize("mode", [gemm.STORE, gemm.STORE_RELU, gemm.STORE_TIMES])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_what_happens_to_a_tile(mode: int, dtype: str) -> None:
     """Whole tiles, which the micro-kernel stores, and rests, which are copied."""
@@ -98,15 +102,13 @@ def test_what_happens_to_a_tile(mode: int, dtype: str) -> None:
     (y,) = naive.convolution(params, {"weight": weight, "bias": bias}, [x.astype(np.float64)])
     products = y - bias[:, None, None]
     factor = rng.normal(0, 1, y.shape).astype(dtype)
-    before = rng.normal(0, 1, y.shape).astype(dtype)
     expected = {
         gemm.STORE: y,
         gemm.STORE_RELU: np.maximum(y, 0),
         gemm.STORE_TIMES: products * factor,
-        gemm.ADD_TIMES: before + products * factor,
     }[mode]
     given = bias if mode in (gemm.STORE, gemm.STORE_RELU) else None  # the products with an array take no bias
-    matrix, out = PackedMatrix(weight.reshape(1, 30, -1)), before.copy()
+    matrix, out = PackedMatrix(weight.reshape(1, 30, -1)), np.full(y.shape, np.nan, dtype)
     sliding = Sliding(x.shape, y.shape, params.kernel, params.stride, params.pad, params.dilation, 1)
     program = Program(dtype)
     add_convolution(program, sliding.forward(), matrix, matrix.pad_bias(given), x, out, factor, mode, "convolution")
@@ -114,12 +116,35 @@ def test_what_happens_to_a_tile(mode: int, dtype: str) -> None:
     np.testing.assert_allclose(out, expected, rtol=0, atol=(1e-12 if dtype == "float64" else 1e-4))
 
 
-def test_taps_know_where_the_source_is() -> None:
-    sliding = Sliding((1, 1, 4, 5), (1, 1, 3, 3), (3, 3), (2, 2), (2, 1), (1, 1), 1)
-    table = sliding.forward().tap_table()
-    for y, x, y0, y1, x0, x1 in table:
-        assert [g for g in range(3) if 0 <= 2 * g + y < 4] == list(range(y0, y1))
-        assert [g for g in range(3) if 0 <= 2 * g + x < 5] == list(range(x0, x1))
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "pad", "in_place"),
+    [
+        ((9, 12), (1, 1), (1, 1), (0, 0), True),
+        ((9, 12), (3, 2), (1, 1), (0, 0), True),
+        ((9, 12), (3, 2), (1, 1), (1, 0), False),
+        ((16, 16), (1, 1), (1, 1), (0, 0), False),  # planes of 1 KB or 2 KB would share few sets of the cache
+        ((4, 3), (1, 1), (1, 1), (0, 0), False),  # fewer pixels than a vector has
+        ((7, 8), (3, 3), (2, 3), (1, 2), False),
+    ],
+)
+def test_planes_hold_what_each_tap_sees(
+    size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], pad: tuple[int, int], in_place: bool
+) -> None:
+    x = np.arange(1.0, 1 + 2 * size[0] * size[1]).reshape(1, 2, *size)
+    grid = tuple((size[a] + 2 * pad[a] - kernel[a]) // stride[a] + 1 for a in range(2))
+    sliding = Sliding(x.shape, (1, 1, *grid), kernel, stride, pad, (1, 1), 1)
+    geometry = sliding.forward()
+    planes = plan_planes(geometry, "float64", 16)
+    assert planes.in_place == in_place
+    program = Program("float64")
+    laid_out = add_planes(program, planes, geometry, x, "convolution")
+    program.run()
+    padded = np.pad(x[0], ((0, 0), (pad[0], pad[0]), (pad[1], pad[1])))
+    for k, start in enumerate(planes.starts):
+        channel, (y, x0) = k // len(sliding.cells()), sliding.cells()[k % len(sliding.cells())]
+        seen = [[laid_out[start + gy * planes.pitch + gx] for gx in range(grid[1])] for gy in range(grid[0])]
+        wanted = padded[channel, y :: stride[0], x0 :: stride[1]][: grid[0], : grid[1]]
+        np.testing.assert_array_equal(seen, wanted)
 
 
 @pytest.mark.parametrize(

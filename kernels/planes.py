@@ -1,0 +1,140 @@
+"""How the pixels that a convolution reads lie in memory.
+
+The micro-kernel reads vectors of neighbouring pixels in place. For that, the source lies in planes, one for each
+channel and each residue of the pixels modulo the stride; within a plane a step of the grid is a step of one
+pixel. Rows run on: the zeros between two of them serve as padding for both. So a convolution is a product with
+rows of one long line of pixels, of which those that lie between two rows of the grid are thrown away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from caffe2lrp.kernels.launch import F1, I1, Int, Program, kernel, scratch
+from caffe2lrp.kernels.share import share
+
+if TYPE_CHECKING:
+    from caffe2lrp.kernels.convolution import Geometry
+
+_LINE = 64  # bytes of a cache line
+_SLACK = 64  # values behind the last plane that a vector may touch
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Layout of a convolution's source.
+
+    Attributes
+    ----------
+    residues
+        (vertical, horizontal) residues of the pixels modulo the stride, one plane each for every channel.
+    height, width
+        Pixels of a plane that come from the source.
+    above, left
+        Rows of zeros above them, and zeros before the first row.
+    rows, pitch
+        Rows of the plane, and from the start of one to the start of the next.
+    size
+        From one plane to the next.
+    starts
+        For each channel of a group and tap, where the grid's first pixel finds its value.
+    in_place
+        Whether the source itself is laid out like this.
+    """
+
+    residues: list[tuple[int, int]]
+    height: int
+    width: int
+    above: int
+    left: int
+    rows: int
+    pitch: int
+    size: int
+    starts: np.ndarray
+    in_place: bool
+
+    @property
+    def first(self) -> int:
+        """Place of the first pixel in its plane."""
+        return self.left + self.above * self.pitch
+
+
+def plan_planes(geometry: Geometry, dtype: str, least: int) -> Planes:
+    """The layout for a geometry; vectors of pixels have at least `least` values."""
+    g = geometry
+    stride = np.array(g.stride)
+    steps, found = g.taps // stride, g.taps % stride  # whole steps of the grid, and the residue
+    residues = sorted({(int(y), int(x)) for y, x in found})
+    height, width = -(-g.source[0] // g.stride[0]), -(-g.source[1] // g.stride[1])
+    above, left = (max(0, -int(n)) for n in steps.min(axis=0))
+    below = max(0, g.grid[0] + int(steps[:, 0].max()) - height)
+    right = max(0, g.grid[1] + int(steps[:, 1].max()) - width)
+    rows, pitch = above + height + below, max(width + max(left, right), g.grid[1])
+    item = np.dtype(dtype).itemsize
+    size = height * width
+    in_place = (
+        g.stride == (1, 1) and (rows, pitch) == (height, width)
+        and g.grid[0] * g.grid[1] >= least and size * item % (16 * _LINE) != 0  # else all planes share few cache sets
+    )  # fmt: skip
+    if not in_place:  # whole lines, and an odd number of them: planes are spread over all sets of the caches
+        line = _LINE // item
+        size = (-(-(left + rows * pitch) // line) | 1) * line
+    place = left + (steps[:, 0] + above) * pitch + steps[:, 1]
+    plane = np.array([residues.index((int(y), int(x))) for y, x in found])
+    starts = (np.arange(g.channels)[:, None] * len(residues) + plane) * size + place
+    return Planes(
+        residues, height, width, above, left, rows, pitch, size, starts.reshape(-1).astype(np.int64), in_place
+    )
+
+
+def add_planes(program: Program, planes: Planes, geometry: Geometry, src: np.ndarray, label: str) -> np.ndarray:
+    """Append what lays the source out, and return it laid out; it is there until the next layer."""
+    flat = src.reshape(-1)
+    if planes.in_place:
+        return flat
+    count = src.shape[0] * src.shape[1]
+    out = scratch(program.dtype, count * len(planes.residues) * planes.size + _SLACK)
+    residues = np.array(planes.residues, np.int64).reshape(-1)
+    program.add(
+        lay_out, flat, out, residues, count, *geometry.source, *geometry.stride, planes.height, planes.width,
+        planes.above, planes.left, planes.rows, planes.pitch, planes.size, label=label,
+    )  # fmt: skip
+    return out
+
+
+@kernel
+def lay_out(
+    part: Int, parts: Int, src: F1, out: F1, residues: I1, count: Int, source_h: Int, source_w: Int, sy: Int, sx: Int,
+    height: Int, width: Int, above: Int, left: Int, rows: Int, pitch: Int, size: Int,
+) -> None:  # fmt: skip
+    """Copy `count` images into planes with zeros around."""
+    zero = src.dtype.type(0)
+    each = residues.size // 2
+    start, stop = share(count * each * rows, part, parts)
+    for unit in range(start, stop):
+        plane, row = unit // rows, unit % rows
+        image, residue = plane // each, plane % each
+        y = (row - above) * sy + residues[2 * residue]
+        line = out[plane * size + row * pitch : plane * size + (row + 1) * pitch + left]
+        if row == 0:
+            for i in range(left):
+                line[i] = zero
+        line = line[left:]
+        if row < above or y >= source_h:
+            for i in range(pitch):
+                line[i] = zero
+            continue
+        first = residues[2 * residue + 1]
+        values = src[(image * source_h + y) * source_w + first : (image * source_h + y + 1) * source_w]
+        valid = (source_w - first + sx - 1) // sx
+        if sx == 1:
+            for i in range(valid):
+                line[i] = values[i]
+        else:
+            for i in range(valid):
+                line[i] = values[i * sx]
+        for i in range(valid, pitch):
+            line[i] = zero
