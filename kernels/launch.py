@@ -184,6 +184,7 @@ def scratch(dtype: str, size: int) -> np.ndarray:
 
 _turn = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
+_caller_core: int | None = None  # where the calling thread ran when the others were given their cores
 _threads: int | None = None
 
 
@@ -230,13 +231,58 @@ def _run(addresses: np.ndarray, records: np.ndarray, ticks: np.ndarray, room: in
     with _turn:
         parts = min(threads(), room)
         if parts > 1 and _pool is None:
-            _pool = ThreadPoolExecutor(threads() - 1, thread_name_prefix="caffe2lrp")
+            _pool = _make_pool(threads() - 1)
+        if parts > 1:
+            _spread_threads()
         barrier = np.zeros(16, np.int64)
         shared = (addresses.ctypes.data, records.ctypes.data, len(addresses), barrier.ctypes.data, ticks.ctypes.data)
         others = [_pool.submit(walk, *shared, part, parts, _yield_address) for part in range(1, parts) if _pool]
         walk(*shared, 0, parts, _yield_address)
         for future in others:
             future.result()
+
+
+_workers: list[int] = []  # the system's numbers of the pool's threads
+
+
+def _make_pool(count: int) -> ThreadPoolExecutor:
+    global _caller_core
+    pool = ThreadPoolExecutor(count, thread_name_prefix="caffe2lrp")
+    together = threading.Barrier(count)
+
+    def number() -> int:
+        together.wait()  # so that each thread takes one of these calls
+        return threading.get_native_id()
+
+    _workers[:] = [f.result() for f in [pool.submit(number) for _ in range(count)]]
+    _caller_core = None
+    return pool
+
+
+def _spread_threads() -> None:
+    """Give each thread of the pool a core of its own, beside that of the calling thread, if there is one for each.
+
+    Left alone, the system wakes a thread on the core of the one that calls it, and takes milliseconds to see
+    that another core is idle; by then a network has run.
+    """
+    global _caller_core
+    if _core_number is None or len(_workers) + 1 != len(os.sched_getaffinity(0)):
+        return
+    here = _core_number()
+    if here != _caller_core:
+        for thread, core in zip(_workers, sorted(os.sched_getaffinity(0) - {here}), strict=False):
+            os.sched_setaffinity(thread, {core})
+        _caller_core = here
+
+
+def _core_function() -> Callable[[], int] | None:
+    """The system's function that tells the number of the core that the calling thread runs on, where there is one."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    return getattr(ctypes.CDLL(None), "sched_getcpu", None)
+
+
+_core_number = _core_function()
 
 
 def _yield_function() -> int:
