@@ -8,7 +8,7 @@ Bach et al. 2015, eq. 56). So large values get more than an average would give t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -87,9 +87,9 @@ def _add_pooling(program: Program, params: Pooling, x: np.ndarray, y: np.ndarray
         else:
             program.add(listed.window_expectation, flat, *windows.table, out, label=label)
     elif params.method == "MAX":
-        length = kernels.row_length(x.shape[-1], y.shape[-1], window[1], window[3], window[5])
-        room = np.empty((threads(), length), x.dtype)
-        program.add(kernels.max_pooling, _planes(x), _planes(y), room, *window, label=label)
+        bands = kernels.bands_of(_planes(x), _planes(y), window)
+        room = np.empty((threads(), 2 * bands.room), x.dtype)
+        program.add(kernels.max_pooling, _planes(x), _planes(y), room, *astuple(bands), *window, label=label)
     else:
         program.add(kernels.average_pooling, _planes(x), _planes(y), *window, label=label)
 
@@ -111,7 +111,13 @@ def _add_relevance(
     images = [_planes(array) for array in (x, y, r, target)]
     window = _window(params, x.shape)
     if params.method == "MAX" and not settings.average_max:
-        program.add(kernels.max_pooling_relevance, *images, *window, label=label)
+        if window[0] * window[1] > kernels.FEW_CELLS:
+            program.add(kernels.max_pooling_relevance, *images, *window, label=label)
+            return
+        whole = kernels.bands_of(images[0], images[1], window, whole=True)
+        room = np.empty((threads(), 4 * whole.room), x.dtype)
+        sizes = (whole.rows, whole.pitch)
+        program.add(kernels.max_pooling_relevance_by_runs, *images, room, *sizes, *window, label=label)
     else:
         spread = label in settings.spread_empty
         program.add(
