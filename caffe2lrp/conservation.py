@@ -114,7 +114,7 @@ def _sum(arrays: Any) -> float:
 def _kept(ledger: Ledger) -> tuple[float, float, float]:
     bias = epsilon = dropped = 0.0
     for term in ledger.terms:
-        s = term.s.astype(np.float64)
+        s = term.shares()
         if term.bias is not None:
             bias += float((s * term.bias).sum())
         stabiliser = np.where(term.z < 0, -term.epsilon, term.epsilon)

@@ -17,9 +17,9 @@ import numpy as np
 from numba.extending import overload
 
 from caffe2lrp.kernels.compiling import device
-from caffe2lrp.kernels.gemm import STORE, STORE_RELU, STORE_TIMES, cut_rows, micro_kernel, pack_rows, tiles
+from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, STORE_TIMES, cut_rows, micro_kernel, pack_rows, tiles
 from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, kernel, threads
-from caffe2lrp.kernels.planes import Planes, add_planes, plan_planes
+from caffe2lrp.kernels.planes import Planes, Source, add_planes, plan_planes
 from caffe2lrp.kernels.share import share
 
 
@@ -151,7 +151,7 @@ class PackedMatrix:
 
 
 def add_forward(
-    program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, x: np.ndarray, y: np.ndarray,
+    program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, x: Source, y: np.ndarray,
     factor: np.ndarray, mode: int, label: str,
 ) -> None:  # fmt: skip
     """Append y = weight * x + bias (or times `factor`, by `mode`), for weights (group, M / group, C / group, cells)."""
@@ -160,7 +160,7 @@ def add_forward(
 
 
 def add_transposed(
-    program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, s: np.ndarray, c: np.ndarray,
+    program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, s: Source, c: np.ndarray,
     factor: np.ndarray, mode: int, label: str,
 ) -> None:  # fmt: skip
     """Append the transposed product c = weight^T * s + bias (or times `factor`, by `mode`).
@@ -189,7 +189,7 @@ def _turned(weight: np.ndarray, cells: list[int]) -> np.ndarray:
 
 
 def _add_phase(
-    program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, s: np.ndarray, c: np.ndarray,
+    program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, s: Source, c: np.ndarray,
     factor: np.ndarray, mode: int, phase: Phase, label: str,
 ) -> None:  # fmt: skip
     image = (sliding.source[2], sliding.source[3])
@@ -205,14 +205,14 @@ def _add_phase(
 
 
 def _add_together(
-    program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, s: np.ndarray, c: np.ndarray,
+    program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, s: Source, c: np.ndarray,
     factor: np.ndarray, mode: int, phases: list[Phase], union: list[tuple[int, int]], label: str,
 ) -> None:  # fmt: skip
     stacked = np.concatenate([_turned(weight, [p.taps.get(tap, -1) for tap in union]) for p in phases], axis=1)
     grid = (-(-sliding.source[2] // sliding.stride[0]), -(-sliding.source[3] // sliding.stride[1]))
     matrix = PackedMatrix(stacked.reshape(*stacked.shape[:2], -1))
     geometry = sliding.backward(stacked.shape[1], np.array(union), grid, grid)
-    apart = np.empty((sliding.source[0], sliding.group * stacked.shape[1], *grid), s.dtype)
+    apart = np.empty((sliding.source[0], sliding.group * stacked.shape[1], *grid), c.dtype)
     if bias is not None:
         bias = np.tile(bias.reshape(sliding.group, 1, -1), (1, len(phases), 1))
     first_mode = STORE if mode == STORE_TIMES else mode
@@ -244,7 +244,7 @@ def interleave(part: Int, parts: Int, apart: F3, c: F3, factor: F3, channels: In
 
 
 def add_convolution(
-    program: Program, geometry: Geometry, matrix: PackedMatrix, bias: np.ndarray, src: np.ndarray, dst: np.ndarray,
+    program: Program, geometry: Geometry, matrix: PackedMatrix, bias: np.ndarray, src: Source, dst: np.ndarray,
     factor: np.ndarray, mode: int, label: str,
 ) -> None:  # fmt: skip
     """Append a convolution to a program.
@@ -256,9 +256,9 @@ def add_convolution(
     bias
         Padded by `PackedMatrix.pad_bias`.
     src, dst
-        (N, group * channels, H, W) and (N, group * rows, H', W').
+        (N, group * channels, H, W), or what can be computed in its place, and (N, group * rows, H', W').
     factor
-        For the modes that multiply by an array: that array, of the shape of `dst`; else any array.
+        An array of the shape of `dst` that a mode multiplies by, or stores to as well; else any array.
     mode
         What happens to the sums; see `caffe2lrp.kernels.gemm`.
     """
@@ -361,6 +361,10 @@ def _finish(tile, columns, rows, dst, x, base, plane, gw, pitch, width, sx, sy, 
             elif mode == STORE_RELU:
                 for q in range(run):
                     out[q] = zero if source[q] < zero else source[q]
+            elif mode == STORE_BOTH:
+                for q in range(run):
+                    out[q] = source[q]
+                    factor[q] = zero if source[q] < zero else source[q]
             else:
                 for q in range(run):
                     out[q] = source[q]

@@ -25,6 +25,7 @@ from caffe2lrp.kernels.compiling import cpu_features
 STORE = 0  # c = tile + bias
 STORE_RELU = 1  # c = max(tile + bias, 0)
 STORE_TIMES = 2  # c = tile * x
+STORE_BOTH = 3  # c = tile + bias, x = max(c, 0)
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ class _Tile:
             STORE: self._finish_bias,
             STORE_RELU: self._finish_relu,
             STORE_TIMES: self._finish_times,
+            STORE_BOTH: self._finish_both,
         }
         blocks = {mode: builder.append_basic_block(f"mode{mode}") for mode in finishers}
         switch = builder.switch(self.mode, blocks[STORE])
@@ -189,10 +191,17 @@ class _Tile:
         return self.builder.fadd(value, self._spread(self.bias, self.builder.add(self.row0, self._int(m))))
 
     def _finish_relu(self, value: Any, m: int, offset: Any) -> Any:
-        total = self._finish_bias(value, m, offset)
+        return self._rectify(self._finish_bias(value, m, offset))
+
+    def _rectify(self, value: Any) -> Any:
         zero = ir.Constant(self.vector, [0.0] * self.width)
         # "not less than" lets NaN through, as max(0, NaN) of the plain loop does
-        return self.builder.select(self.builder.fcmp_ordered("<", total, zero), zero, total)
+        return self.builder.select(self.builder.fcmp_ordered("<", value, zero), zero, value)
 
     def _finish_times(self, value: Any, m: int, offset: Any) -> Any:
         return self.builder.fmul(value, self._load(self.x, offset))
+
+    def _finish_both(self, value: Any, m: int, offset: Any) -> Any:
+        total = self._finish_bias(value, m, offset)
+        self._store(self._rectify(total), self.x, offset)
+        return total

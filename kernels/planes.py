@@ -9,7 +9,7 @@ rows of one long line of pixels, of which those that lie between two rows of the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from caffe2lrp.kernels.convolution import Geometry
 
 _LINE = 64  # bytes of a cache line
-_SLACK = 64  # values behind the last plane that a vector may touch
+SLACK = 64  # values behind the last plane that a vector may touch
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,11 @@ class Planes:
     starts: np.ndarray
     in_place: bool
 
-    @property
-    def first(self) -> int:
-        """Place of the first pixel in its plane."""
-        return self.left + self.above * self.pitch
+    def of_image(self, image: tuple[int, ...]) -> tuple[int, ...]:
+        """Height, width, above, left, rows, pitch and size for an image and stride 1; one long row where it can be."""
+        if (self.rows, self.pitch) == image:
+            return 1, self.rows * self.pitch, 0, 0, 1, self.rows * self.pitch, self.size
+        return self.height, self.width, self.above, self.left, self.rows, self.pitch, self.size
 
 
 def plan_planes(geometry: Geometry, dtype: str, least: int) -> Planes:
@@ -90,13 +91,31 @@ def plan_planes(geometry: Geometry, dtype: str, least: int) -> Planes:
     )
 
 
-def add_planes(program: Program, planes: Planes, geometry: Geometry, src: np.ndarray, label: str) -> np.ndarray:
+class Computed(Protocol):
+    """What can be computed as an array (N, C, H, W), or, for stride 1, as planes at once."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def add_planes(self, program: Program, planes: Planes, label: str) -> np.ndarray: ...
+
+    def add_array(self, program: Program, label: str) -> np.ndarray: ...
+
+
+Source: TypeAlias = "np.ndarray | Computed"
+
+
+def add_planes(program: Program, planes: Planes, geometry: Geometry, src: Source, label: str) -> np.ndarray:
     """Append what lays the source out, and return it laid out; it is there until the next layer."""
+    if not isinstance(src, np.ndarray):
+        if geometry.stride == (1, 1):
+            return src.add_planes(program, planes, label)
+        src = src.add_array(program, label)
     flat = src.reshape(-1)
     if planes.in_place:
         return flat
     count = src.shape[0] * src.shape[1]
-    out = scratch(program.dtype, count * len(planes.residues) * planes.size + _SLACK)
+    out = scratch(program.dtype, count * len(planes.residues) * planes.size + SLACK)
     residues = np.array(planes.residues, np.int64).reshape(-1)
     program.add(
         lay_out, flat, out, residues, count, *geometry.source, *geometry.stride, planes.height, planes.width,

@@ -14,14 +14,13 @@ from caffe2lrp.kernels.compiling import device
 from caffe2lrp.kernels.launch import F2, F3, Float, Int, kernel
 from caffe2lrp.kernels.share import share
 
-
 # Values of an image, with its padding, that one thread takes at a time: they stay in its cache.
 _BAND = 4096
 
 
 @dataclass(frozen=True)
 class Bands:
-    """How maximum pooling cuts images (H, W) into bands: `height` rows of windows, which see `rows` of `pitch` values."""
+    """How maximum pooling cuts images into bands: `height` rows of windows, which see `rows` of `pitch` values."""
 
     height: int
     count: int

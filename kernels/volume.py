@@ -14,6 +14,7 @@ import numpy as np
 from caffe2lrp.kernels import activation, affine, convolution, eltwise
 from caffe2lrp.kernels.gemm import STORE, STORE_RELU, STORE_TIMES
 from caffe2lrp.kernels.launch import Program
+from caffe2lrp.kernels.planes import Source
 from caffe2lrp.kernels.selection import Selection, Sizes, window_index
 
 
@@ -73,11 +74,12 @@ def _last(sizes: Sizes) -> tuple[int, int]:
 
 
 def add_forward(
-    program: Program, sliding: SlidingVolume, weight: np.ndarray, bias: np.ndarray | None, x: np.ndarray, y: np.ndarray,
+    program: Program, sliding: SlidingVolume, weight: np.ndarray, bias: np.ndarray | None, x: Source, y: np.ndarray,
     factor: np.ndarray, mode: int, label: str,
 ) -> None:  # fmt: skip
     """Append y = weight * x + bias (or times `factor`, by `mode`)."""
     images = sliding.images()
+    x = x if isinstance(x, np.ndarray) else x.add_array(program, label)
     seen, made = np.empty(images.source, x.dtype), np.empty(images.target, x.dtype)
     sliding.seen_frames().add(program, x, seen, label, x.shape[-2] * x.shape[-1])
     first_mode = STORE if mode == STORE_TIMES else mode
@@ -88,11 +90,12 @@ def add_forward(
 
 
 def add_transposed(
-    program: Program, sliding: SlidingVolume, weight: np.ndarray, bias: np.ndarray | None, s: np.ndarray, c: np.ndarray,
+    program: Program, sliding: SlidingVolume, weight: np.ndarray, bias: np.ndarray | None, s: Source, c: np.ndarray,
     factor: np.ndarray, mode: int, label: str,
 ) -> None:  # fmt: skip
     """Append the transposed product c = weight^T * s + bias (or times `factor`, by `mode`)."""
     images = sliding.images()
+    s = s if isinstance(s, np.ndarray) else s.add_array(program, label)
     given, made = np.empty(images.target, s.dtype), np.empty(images.source, s.dtype)
     sliding.frames_last().transposed().add(program, s, given, label, s.shape[-2] * s.shape[-1])
     convolution.add_transposed(program, images, sliding.weight(weight), None, given, made, made, STORE, label)

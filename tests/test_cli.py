@@ -20,6 +20,7 @@ from caffe2lrp import composites, rules
 from caffe2lrp.cli import main
 from caffe2lrp.converters.caffe import load_definition, write_caffemodel
 from caffe2lrp.ir import with_weights
+from tests.maps import assert_same_map
 
 Run = Callable[..., SimpleNamespace]
 
@@ -214,7 +215,7 @@ def test_several_rules_share_a_picture_and_a_montage(run: Run, tiny: Path, net: 
     network = caffe2lrp.load(tiny / "deploy.prototxt", tiny / "net.caffemodel")
     x = caffe2lrp.Preprocessing("RGB", (128.0,), 1 / 64, ("stretch", None))(tiny / "b/dog.png", network.input_shape)
     e = caffe2lrp.explain(network, x, index, rule="alphabeta", beta=2.0)
-    np.testing.assert_array_equal(np.load(out / f"dog.{index}.alphabeta-2.npy"), e.relevance[0])
+    assert_same_map(np.load(out / f"dog.{index}.alphabeta-2.npy"), e.relevance[0])
     width, height = Image.open(out / "montage.png").size
     assert width > 5 * 220
     assert height > 4 * 220, "two pictures, two classes"
@@ -249,7 +250,7 @@ def test_explain_is_what_the_library_computes(run: Run, tiny: Path, net: list[st
     network = caffe2lrp.load(tiny / "deploy.prototxt", tiny / "net.caffemodel")
     x = caffe2lrp.Preprocessing("RGB", (128,), 1 / 64, ("stretch", None))(tiny / "b/dog.png", network.input_shape)
     expected = caffe2lrp.explain(network, x, 2, composite="alphabeta").relevance[0]
-    np.testing.assert_array_equal(np.load("o/dog.2.npy"), expected)
+    assert_same_map(np.load("o/dog.2.npy"), expected)
 
 
 def test_explain_several_classes_on_one_sheet(run: Run, tiny: Path, net: list[str], tmp_path: Path) -> None:
@@ -360,7 +361,7 @@ def test_explain_inner_blobs(run: Run, tiny: Path, net: list[str]) -> None:
     network = caffe2lrp.load(tiny / "deploy.prototxt", tiny / "net.caffemodel")
     x = caffe2lrp.Preprocessing("RGB", (128,), 1 / 64, ("stretch", None))(tiny / "b/dog.png", network.input_shape)
     expected = caffe2lrp.explain(network, x, 2, through="conv", channel=1).relevance[0]
-    np.testing.assert_array_equal(np.load(entry["files"]["array"]), expected)
+    assert_same_map(np.load(entry["files"]["array"]), expected)
 
 
 def test_one_bad_picture_does_not_lose_the_others(run: Run, tiny: Path, net: list[str], tmp_path: Path) -> None:

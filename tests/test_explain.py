@@ -21,6 +21,7 @@ from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.inner_product import InnerProduct
 from tests import naive
 from tests.layer_cases import assert_close, build, chain, random_input
+from tests.maps import assert_same_map
 
 
 def small(batch: int = 1) -> Network:
@@ -167,7 +168,7 @@ def test_start_at_an_inner_blob_and_at_the_input(network: Network) -> None:
     blob = network.forward(x, keep="m")["m"]
     e = caffe2lrp.explain(network, x, 7, layer="pool1")
     assert e.outputs.shape == (1, blob.size)
-    assert e.score[0] == blob.ravel()[7]
+    assert e.score[0] == pytest.approx(blob.ravel()[7], rel=1e-6)
     at_input = caffe2lrp.explain(network, x, 5, layer="data")
     expected = np.zeros(x.size)
     expected[5] = x.ravel()[5]
@@ -479,16 +480,36 @@ def test_a_session_shares_what_does_not_depend_on_targets_and_weights_of_terms(n
     assert all(derived.run == runs for derived in kept)
     for (b, t), got in zip([(b, t) for b in (1.0, 2.0) for t in (0, 1)], maps, strict=True):
         fresh = network.with_layers(network.layers)
-        np.testing.assert_array_equal(caffe2lrp.explain(fresh, x, t, rule="alphabeta", beta=b).relevance, got)
+        assert_same_map(caffe2lrp.explain(fresh, x, t, rule="alphabeta", beta=b).relevance, got)
     session.explain(1, rule="epsilon")
     assert plan.runs == runs
     other = caffe2lrp.Session(network, 2 * x)
-    np.testing.assert_array_equal(
+    assert other._plan is plan, "asked before the rule is known"
+    assert_same_map(
         other.explain(0, rule="alphabeta", beta=2.0).relevance,
         caffe2lrp.explain(network.with_layers(network.layers), 2 * x, 0, rule="alphabeta", beta=2.0).relevance,
     )
     assert plan.runs == runs + 1
     np.testing.assert_array_equal(session.explain(1, rule="alphabeta", beta=1.0).relevance, maps[1])
+
+
+def test_a_forward_pass_for_alpha_beta_keeps_its_denominators(network: Network) -> None:
+    """z+ and z- are formed on the way; other rules find the output that they add up to."""
+    network = network.with_layers(network.layers)  # without plans of other tests
+    x = images(2)
+    session = caffe2lrp.Session(network, x)
+    session.explain(0, rule="alphabeta", beta=1.0)
+    assert session._plan.by_sign == {layer.name for layer in network.layers if layer.weights}
+    kept = list(session._plan.derived.values())
+    assert [len(derived.program) for derived in kept] == [0, 0], "nothing is left to compute"
+    with session.values() as values:
+        for blob, expected in naive.forward(network, x).items():
+            assert_close(values[blob], expected, 1e-12)
+    plain = caffe2lrp.Session(network, x)
+    with plain.values():
+        pass
+    for rule in ("alphabeta", "epsilon", "zplus"):
+        assert_same_map(session.explain(1, rule=rule).relevance, plain.explain(1, rule=rule).relevance)
 
 
 def test_set_threads_refuses_nonsense() -> None:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
@@ -17,6 +16,7 @@ from caffe2lrp import figures, toolbox
 from caffe2lrp.cli import app
 from caffe2lrp.errors import OptionError
 from caffe2lrp.models import zoo
+from tests.maps import assert_same_map
 
 DIGITS = Path(__file__).parents[1] / "models" / "digits"
 Run = Callable[..., Result]
@@ -61,7 +61,7 @@ def test_maps_are_those_of_explain(mode: str, sheet: str) -> None:
     explain = caffe2lrp.explain if mode == "clean" else toolbox.explain
     for column, values in zip(columns, photo.maps, strict=True):
         expected = explain(network, x, 3, **column.options)
-        np.testing.assert_allclose(values, expected.relevance[0].sum(axis=0, dtype=np.float64), rtol=1e-5, atol=1e-9)
+        assert_same_map(values, expected.relevance[0].sum(axis=0))
     assert photo.score == pytest.approx(explain(network, x, 3, **columns[-1].options).outputs[0, 3], rel=1e-6)
 
 

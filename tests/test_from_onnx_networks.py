@@ -24,6 +24,7 @@ from caffe2lrp.layers.pooling import Pooling
 from caffe2lrp.layers.reshape import Flatten
 from caffe2lrp.preprocessing import Preprocessing
 from tests.layer_cases import assert_close, build
+from tests.maps import assert_same_map
 from tests.onnx_models import LIGHT, Node, light_model, make_model, random_weights, run, save
 
 # -- published architectures --------------------------------------------------------------------------------------
@@ -411,4 +412,4 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: py
     x = network.preprocessing(picture, network.input_shape)
     e = caffe2lrp.explain(network, x, target=1)
     (saved,) = (tmp_path / "out").glob("*.npy")
-    np.testing.assert_allclose(np.load(saved), e.relevance[0], rtol=1e-5, atol=1e-8)
+    assert_same_map(np.load(saved), e.relevance[0])

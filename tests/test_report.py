@@ -122,7 +122,10 @@ def test_maps_are_drawn_as_asked(run: Run, tmp_path: Path) -> None:
     network = zoo.load("digits")
     assert network.preprocessing is not None
     prepared = network.preprocessing.prepare(DIGITS / "digit_3.png", network.input_shape)
-    relevance = caffe2lrp.explain(network, prepared.blob, 3).relevance[0]
+    session = caffe2lrp.Session(network, prepared.blob)
+    with session.values():  # the page has scores of classes before it has maps
+        pass
+    relevance = session.explain(3).relevance[0]
     style = Style("hot", mode="positive", percentile=90, smooth=1, alpha=0.5, contours=2)
     np.testing.assert_array_equal(decoded(page.images[1]["src"]), np.asarray(style.heatmap(relevance)))
     np.testing.assert_array_equal(decoded(page.images[2]["src"]), np.asarray(style.overlay(prepared.view, relevance)))

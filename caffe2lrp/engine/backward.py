@@ -16,7 +16,7 @@ from caffe2lrp.errors import ModelError
 from caffe2lrp.explanation import LRNRule
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import eltwise, launch
-from caffe2lrp.kernels.relevance import SIGN, ratio
+from caffe2lrp.kernels.relevance import SIGN, ratio, ratio_values
 from caffe2lrp.layers.base import Shape
 from caffe2lrp.rules import Rule
 
@@ -69,14 +69,21 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Term:
-    """One denominator: r, z and s = factor r / z of one shape, and the bias in z broadcast to it."""
+    """One denominator: r and z of one shape, s = factor r / z where it is kept, and the bias in z broadcast to it."""
 
     r: np.ndarray
     z: np.ndarray
-    s: np.ndarray
+    s: np.ndarray | None
     bias: np.ndarray | None
     factor: float
     epsilon: float
+    mode: int = SIGN
+
+    def shares(self) -> np.ndarray:
+        """s, in float64."""
+        if self.s is not None:
+            return self.s.astype(np.float64)
+        return ratio_values(self.r.astype(np.float64), self.z.astype(np.float64), self.factor, self.epsilon, self.mode)
 
 
 class RelevancePlan:

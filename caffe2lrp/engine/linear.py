@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from caffe2lrp.engine.backward import Ledger, RelevancePlan
+from caffe2lrp.engine.plan import ForwardPlan
+from caffe2lrp.engine.signs import nonnegative_blobs
 from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import relevance as sharing
 from caffe2lrp.kernels import spread_bias as kernels
 from caffe2lrp.layers.convolution import Convolution
-from caffe2lrp.rules import POSITIVE, Denominator, Part, Rule
+from caffe2lrp.rules import POSITIVE, Denominator, Part, Rule, alphabeta
 
 
 def part_of(w: np.ndarray, part: Part) -> np.ndarray:
@@ -33,15 +35,16 @@ def part_of(w: np.ndarray, part: Part) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class LinearCall:
-    """One linear layer under one rule: its rule with the sources that are not known to be zero."""
+class Form:
+    """What a rule looks at in one linear layer: the input, and the parts of weights and bias.
+
+    `rule` has only those sources that are not known to be zero.
+    """
 
     layer: Layer
     rule: Rule
     x: np.ndarray
-    r: np.ndarray
     bias: np.ndarray | None
-    ledger: Ledger
 
     def bias_part(self, denominator: Denominator) -> np.ndarray | None:
         """The part of the bias in a denominator, (M,), or None."""
@@ -56,8 +59,37 @@ class LinearCall:
         return (self.layer.name, rule.sources, tuple((d.parts, d.bias) for d in rule.denominators), rule.quirks)
 
 
+@dataclass(frozen=True)
+class LinearCall(Form):
+    """One linear layer on the way back."""
+
+    r: np.ndarray
+    ledger: Ledger
+
+
+_BY_SIGN = alphabeta(1.0)
+
+
+def divides_by_sign(rule: Rule) -> bool:
+    """Whether the denominators of a rule are z+ and z-, which add up to the output of the layer."""
+    return (
+        rule.sources == _BY_SIGN.sources
+        and [(d.parts, d.bias) for d in rule.denominators] == [(d.parts, d.bias) for d in _BY_SIGN.denominators]
+        and rule.quirks == _BY_SIGN.quirks
+    )
+
+
+def form_by_sign(plan: ForwardPlan, layer: Layer) -> Form:
+    """The form of the alpha-beta rule, for the forward pass."""
+    rule = _BY_SIGN
+    if layer.inputs[0] in nonnegative_blobs(plan.network):
+        rule = _without(rule, "x-")
+    bias = plan.weight(layer, "bias") if "bias" in layer.weights else None
+    return Form(layer, rule, plan.values[layer.inputs[0]], bias)
+
+
 def linear_call(plan: RelevancePlan, layer: Layer) -> LinearCall:
-    """Rule and arrays of a linear layer; sources that are always zero are left out of the rule."""
+    """Rule and arrays of a linear layer."""
     if layer.name not in plan.rules:
         raise ModelError(f"{layer} has no rule")
     rule = plan.rules[layer.name]
@@ -67,7 +99,7 @@ def linear_call(plan: RelevancePlan, layer: Layer) -> LinearCall:
     bias = plan.forward.weight(layer, "bias") if "bias" in layer.weights else None
     if bias is not None and rule.quirks.first_group_bias and isinstance(layer.params, Convolution):
         bias = np.tile(bias[: bias.size // layer.params.group], layer.params.group)
-    return LinearCall(layer, rule, plan.forward.values[layer.inputs[0]], plan.relevance[layer.outputs[0]], bias, ledger)
+    return LinearCall(layer, rule, plan.forward.values[layer.inputs[0]], bias, plan.relevance[layer.outputs[0]], ledger)
 
 
 def _without(rule: Rule, source: str) -> Rule:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -30,9 +30,18 @@ class ForwardPlan:
         Precision.
     keep
         Blobs whose values must be there after the run; others may never be formed. None keeps all.
+    by_sign
+        Linear layers whose outputs are formed as z = z+ + z-, and whose z+ and z- are kept: the denominators of the
+        alpha-beta rule, which then cost no more products than the output itself.
     """
 
-    def __init__(self, network: Network, dtype: np.dtype[Any], keep: frozenset[str] | None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        dtype: np.dtype[Any],
+        keep: frozenset[str] | None,
+        by_sign: frozenset[str] = frozenset(),
+    ) -> None:
         self.network = network
         self.dtype = dtype
         self.program = launch.Program(dtype)
@@ -43,7 +52,10 @@ class ForwardPlan:
         self._watched: list[tuple[np.ndarray, Callable[[int], str]]] = []
         self.runs = 0
         self.derived: WeakValueDictionary[Any, Derived] = WeakValueDictionary()  # shared by relevance plans
-        self._fused = {} if keep is None else _fusable(network, keep)
+        self.by_sign = by_sign
+        self._found: list[Derived] = []  # what the forward program itself derives
+        self._rectified = _rectified(network)
+        self._keep = keep
         import caffe2lrp.engine.layers  # noqa: F401  (fills the table of functions)
 
         for layer in network.layers:
@@ -68,12 +80,21 @@ class ForwardPlan:
         self.values[blob] = self.new(self.network.shapes[blob])
         return self.values[blob]
 
-    def rectified_output(self, layer: Layer) -> tuple[np.ndarray, bool]:
-        """Buffer for the only output of a linear layer, and whether the ReLU behind it is to be done at once."""
-        fused = self._fused.get(layer.name)
-        if fused is None:
-            return self.output(layer), False
-        return self.output(fused), True
+    def linear_outputs(self, layer: Layer) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Buffers for the output of a linear layer and for what the ReLU behind it makes of it.
+
+        Each is None if it is not to be formed; a ReLU that has its buffer here is done by the linear layer.
+        """
+        rectifier = self._rectified.get(layer.name)
+        if rectifier is None:
+            return self.output(layer), None
+        plain = self.output(layer) if self._keep is None or layer.outputs[0] in self._keep else None
+        return plain, self.output(rectifier)
+
+    def found(self, key: Hashable, result: Any) -> None:
+        """Enter what the forward program derives for rules; it is always up to date."""
+        derived = self.derived[key] = Derived(launch.Program(self.dtype), result)
+        self._found.append(derived)
 
     def alias(self, blob: str, value: np.ndarray) -> None:
         """Let a blob be the same memory as another value."""
@@ -115,6 +136,8 @@ class ForwardPlan:
             flag[0] = 0
         self.program.run()
         self.runs += 1
+        for derived in self._found:
+            derived.run = self.runs
         for flag, problem in self._watched:
             if flag[0]:
                 raise ModelError(problem(int(flag[0]) - 1))
@@ -131,12 +154,12 @@ class Derived:
         self.run = 0  # number of the forward run that it was computed from
 
 
-def _fusable(network: Network, keep: frozenset[str]) -> dict[str, Layer]:
-    """Linear layers whose output is only read by a plain ReLU and not asked for: layer name -> that ReLU."""
+def _rectified(network: Network) -> dict[str, Layer]:
+    """Linear layers whose output is read by a plain ReLU alone: layer name -> that ReLU."""
     consumers = network.consumers
     found = {}
     for layer in network.layers:
-        if isinstance(layer.params, (Convolving, InnerProduct)) and layer.outputs[0] not in keep:
+        if isinstance(layer.params, (Convolving, InnerProduct)):
             readers = consumers[layer.outputs[0]]
             if len(readers) == 1 and readers[0].params == ReLU():
                 found[layer.name] = readers[0]
@@ -148,6 +171,7 @@ def forward_plan(
     shapes: Mapping[str, Shape],
     dtype: np.dtype[Any],
     keep: frozenset[str] | None,
+    by_sign: frozenset[str] = frozenset(),
     known: ForwardPlan | None = None,
 ) -> ForwardPlan:
     """The forward plan of a network for shapes of all its inputs; plans are kept with the network.
@@ -156,10 +180,10 @@ def forward_plan(
     """
 
     def make() -> ForwardPlan:
-        return known or ForwardPlan(network.with_input_shapes(shapes), dtype, keep)
+        return known or ForwardPlan(network.with_input_shapes(shapes), dtype, keep, by_sign)
 
     key = tuple(shapes[blob] for blob in network.inputs)
-    plan: ForwardPlan = cached(network, ("forward", key, dtype.name, keep), make)
+    plan: ForwardPlan = cached(network, ("forward", key, dtype.name, keep, by_sign), make)
     return plan
 
 

@@ -14,6 +14,7 @@ from caffe2lrp.engine.backward import RelevancePlan, Settings
 from caffe2lrp.engine.folding import fold_affine_layers
 from caffe2lrp.engine.inner import channel_list, find_blobs, flat_indices, only_channels, relevance_of
 from caffe2lrp.engine.inputs import as_inputs, shapes_of
+from caffe2lrp.engine.linear import divides_by_sign
 from caffe2lrp.engine.plan import ForwardPlan, cached, forward_plan
 from caffe2lrp.errors import OptionError
 from caffe2lrp.explanation import (
@@ -28,6 +29,7 @@ from caffe2lrp.explanation import (
     target_lists,
 )
 from caffe2lrp.ir import Network
+from caffe2lrp.rules import Rule
 
 if TYPE_CHECKING:
     from caffe2lrp.conservation import Account
@@ -77,7 +79,19 @@ class Session:
         self.preprocessing = network.preprocessing  # it may have changed since the network was merged
         self.inputs = {blob: array.copy() for blob, array in as_inputs(network, x).items()}
         self.x = self.inputs[network.input]
-        self._plan: ForwardPlan = forward_plan(self.network, shapes_of(self.inputs), self.x.dtype, None)
+        self._chosen: ForwardPlan | None = None
+
+    def _choose_plan(self, rules: Mapping[str, Rule]) -> None:
+        """Take a forward plan, once: the one that forms the denominators of the first rules on its way."""
+        if self._chosen is None:
+            by_sign = frozenset(name for name, rule in rules.items() if divides_by_sign(rule))
+            self._chosen = forward_plan(self.network, shapes_of(self.inputs), self.x.dtype, None, by_sign)
+
+    @property
+    def _plan(self) -> ForwardPlan:
+        self._choose_plan({})
+        assert self._chosen is not None
+        return self._chosen
 
     @contextmanager
     def values(self) -> Iterator[dict[str, np.ndarray]]:
@@ -108,6 +122,7 @@ class Session:
         """Explain a target; parameters, result and errors are those of `caffe2lrp.explain`."""
         chosen = choose_composite(rule, composite, parameters)
         check_options(lrn, start)
+        self._choose_plan(chosen.assign(self.network))
         blob = start_blob(self.given, layer)
         if blob not in self.network.shapes:
             raise OptionError(f"blob '{blob}' is not there to start at: its layer is merged with the one behind it")
@@ -193,8 +208,9 @@ class Session:
             return RelevancePlan(self._plan, settings, bounds())
 
         # Many settings must not crowd out the plan that all of them, and the sessions to come, share.
-        forward_plan(self.network, shapes_of(self.inputs), self.x.dtype, None, self._plan)
-        made: RelevancePlan = cached(self.network, ("relevance", id(self._plan), settings, key), make)
+        plan = self._plan
+        forward_plan(self.network, shapes_of(self.inputs), self.x.dtype, None, plan.by_sign, plan)
+        made: RelevancePlan = cached(self.network, ("relevance", id(plan), settings, key), make)
         return made
 
 

@@ -7,35 +7,73 @@ denominators and once transposed for the shares. A deconvolution is the same wit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from caffe2lrp.engine.backward import RelevancePlan, Term, constant
-from caffe2lrp.engine.linear import LinearCall, add_spread_bias, arriving, linear_call, part_of, pixel_bounds
+from caffe2lrp.engine.linear import (
+    Form,
+    LinearCall,
+    add_spread_bias,
+    arriving,
+    form_by_sign,
+    linear_call,
+    part_of,
+    pixel_bounds,
+)
 from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, relevance
 from caffe2lrp.ir import Layer
-from caffe2lrp.kernels import eltwise, volume
+from caffe2lrp.kernels import activation, eltwise, volume
 from caffe2lrp.kernels import relevance as sharing
 from caffe2lrp.kernels.convolution import Sliding, add_forward, add_transposed
-from caffe2lrp.kernels.gemm import STORE, STORE_RELU, STORE_TIMES
+from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, STORE_TIMES
 from caffe2lrp.kernels.launch import Program
+from caffe2lrp.kernels.planes import Source
+from caffe2lrp.kernels.relevance import Shares
 from caffe2lrp.kernels.volume import SlidingVolume
 from caffe2lrp.layers.base import Shape, count
 from caffe2lrp.layers.convolution import Convolution, Convolving, Deconvolution
 from caffe2lrp.rules import FULL
 
+Bounds = Callable[[], tuple[np.ndarray, np.ndarray]]
+
 
 @forward(Convolution, Deconvolution)
 def _convolution(plan: ForwardPlan, layer: Layer) -> None:
-    (x,) = plan.inputs(layer)
-    y, rectify = plan.rectified_output(layer)
     products = _Products(layer)
+    plain, rectified = plan.linear_outputs(layer)
+    if layer.name in plan.by_sign:
+        _by_sign(plan, layer, products, plain, rectified)
+        return
+    (x,) = plan.inputs(layer)
     bias = plan.weight(layer, "bias") if "bias" in layer.weights else None
     weight = products.grouped(plan.weight(layer, "weight"))
-    x, y = products.images(x), products.images(y)
-    products.forward(plan.program, weight, bias, x, y, y, STORE_RELU if rectify else STORE)
+    arrays = [products.images(a) for a in (plain, rectified) if a is not None]
+    if len(arrays) == 2 and not products.stores_both:
+        products.forward(plan.program, weight, bias, products.images(x), arrays[0], arrays[0], STORE)
+        plan.program.add(activation.relu, arrays[0].reshape(-1), arrays[1].reshape(-1), 0.0, label=layer.name)
+        return
+    mode = STORE_BOTH if len(arrays) == 2 else STORE if rectified is None else STORE_RELU
+    products.forward(plan.program, weight, bias, products.images(x), arrays[0], arrays[-1], mode)
+
+
+def _by_sign(
+    plan: ForwardPlan, layer: Layer, products: _Products, plain: np.ndarray | None, rectified: np.ndarray | None
+) -> None:
+    """The output as z+ + z-, which are kept for the alpha-beta rule."""
+    form = form_by_sign(plan, layer)
+    form = replace(form, x=products.images(form.x))
+    outputs = [a for a in (plain, rectified) if a is not None]
+    found = _derive(plan, form, products.images(outputs[0]).shape, products, plan.program)
+    plan.found(form.derivation, found)
+    outer = form.x.shape[0] * products.params.group
+    parts = found[-1].reshape(outer, 2, -1)
+    for array, rectify in ((plain, False), (rectified, True)):
+        if array is not None:
+            plan.program.add(sharing.sum_parts, parts, array.reshape(outer, -1), rectify, label=layer.name)
 
 
 class _Products:
@@ -53,6 +91,11 @@ class _Products:
         missing = max(2 - len(self.params.kernel), 0)  # axes that make an image of a line
         self.lines: Shape = (1,) * missing
         self.pads: Shape = (*(0,) * missing, *self.params.pad) if padded else (0,) * (missing + len(self.params.pad))
+
+    @property
+    def stores_both(self) -> bool:
+        """Whether the forward product can store its result together with what a ReLU makes of it."""
+        return not self.turned and len(self.lines + self.params.kernel) == 2
 
     def images(self, array: np.ndarray) -> np.ndarray:
         """A blob as (N, C, H, W), or with more axes."""
@@ -72,13 +115,14 @@ class _Products:
         self._add(program, self.turned, weight, bias, u, z, factor, mode, self.label)
 
     def transposed(
-        self, program: Program, weight: np.ndarray, s: np.ndarray, c: np.ndarray, factor: np.ndarray, mode: int
-    ) -> None:
+        self, program: Program, weight: np.ndarray, s: Source, c: np.ndarray, factor: np.ndarray,
+        mode: int,
+    ) -> None:  # fmt: skip
         """Append c = weight^T * s, times `factor` by `mode`."""
         self._add(program, not self.turned, weight, None, s, c, factor, mode, f"{self.label} back")
 
     def _add(
-        self, program: Program, transposed: bool, weight: np.ndarray, bias: np.ndarray | None, src: np.ndarray,
+        self, program: Program, transposed: bool, weight: np.ndarray, bias: np.ndarray | None, src: Source,
         dst: np.ndarray, factor: np.ndarray, mode: int, label: str,
     ) -> None:  # fmt: skip
         """Append a product with the convolution that the layer is or is the transpose of."""
@@ -144,21 +188,21 @@ def _with_sources(plan: RelevancePlan, call: LinearCall, products: _Products) ->
     n, group = call.x.shape[0], products.params.group
     outer, terms = n * group, len(rule.denominators)
     key = (call.derivation, rule.bounds or id(plan)) if "low" in rule.sources else call.derivation
-    sources, products, weight, z = plan.derive(key, lambda program: _derive(plan, call, products, program))
-    s = plan.new(z.shape)
+    sources, products, weight, z = plan.derive(
+        key, lambda program: _derive(plan.forward, call, call.r.shape, products, program, lambda: _bounds(plan, call))
+    )
+    part = (n, group, terms, -1, *call.r.shape[2:])
+    arrived = [arriving(plan, call, d) for d in rule.denominators]
     for g, d in enumerate(rule.denominators):
-        r = arriving(plan, call, d)
-        grouped = (outer, terms, call.r.size // outer)
-        numbers = (g, d.factor, d.epsilon, d.mode)
-        plan.program.add(
-            sharing.ratio, r.reshape(outer, -1), z.reshape(grouped), *numbers, s.reshape(grouped), label=layer.name
-        )
-        part = (n, group, terms, -1, *call.r.shape[2:])
         bias = call.bias_part(d)
         if bias is not None:
             bias = bias.reshape(1, group, -1, *[1] * (call.r.ndim - 2))
-        z_part, s_part = z.reshape(part)[:, :, g], s.reshape(part)[:, :, g]
-        call.ledger.terms.append(Term(r.reshape(s_part.shape), z_part, s_part, bias, d.factor, d.epsilon))
+        z_part = z.reshape(part)[:, :, g]
+        call.ledger.terms.append(
+            Term(arrived[g].reshape(z_part.shape), z_part, None, bias, d.factor, d.epsilon, d.mode)
+        )
+    grouped = (outer, -1, *call.r.shape[2:])
+    s = Shares([r.reshape(grouped) for r in arrived], z, [(d.factor, d.epsilon, d.mode) for d in rule.denominators])
     target = products.images(plan.into(layer.inputs[0]))
     shares = target if len(rule.sources) == 1 else plan.new(sources.shape)
     products.transposed(plan.program, weight, s, shares, sources, STORE_TIMES)
@@ -172,30 +216,34 @@ def _with_sources(plan: RelevancePlan, call: LinearCall, products: _Products) ->
         plan.program.add(eltwise.crop, _planes(whole), _planes(target), *_pair(products.params.pad), label=layer.name)
 
 
+def _bounds(plan: RelevancePlan, call: LinearCall) -> tuple[np.ndarray, np.ndarray]:
+    return pixel_bounds(plan, replace(call, x=plan.forward.values[call.layer.inputs[0]]))
+
+
 def _derive(
-    plan: RelevancePlan, call: LinearCall, products: _Products, program: Program
+    plan: ForwardPlan, form: Form, target: Shape, products: _Products, program: Program, bounds: Bounds | None = None
 ) -> tuple[np.ndarray, _Products, np.ndarray, np.ndarray]:
-    """Sources and the products with them, the stacked weight, and the denominators."""
-    sources = _sources(plan, call, products.params.group, program)
-    if call.rule.quirks.high_in_padding is not None:
-        sources, products = _pad_sources(plan, call, sources, program), _Products(call.layer, padded=False)
-    weight = _stacked_weight(plan, call, products)
-    return sources, products, weight, _denominators(plan, call, sources, weight, products, program)
+    """Sources and the products with them, the stacked weight, and the denominators of the shape of the `target`."""
+    sources = _sources(plan, form, products.params.group, program, bounds)
+    if form.rule.quirks.high_in_padding is not None:
+        sources, products = _pad_sources(plan, form, sources, program), _Products(form.layer, padded=False)
+    weight = _stacked_weight(plan, form, products)
+    return sources, products, weight, _denominators(plan, form, target, sources, weight, products, program)
 
 
 def _planes(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1, *array.shape[2:])
 
 
-def _pad_sources(plan: RelevancePlan, call: LinearCall, sources: np.ndarray, program: Program) -> np.ndarray:
+def _pad_sources(plan: ForwardPlan, form: Form, sources: np.ndarray, program: Program) -> np.ndarray:
     """Sources with their padding spelled out, for bounds that are not 0 there; the last source is `high`."""
-    p = call.layer.params
+    p = form.layer.params
     assert isinstance(p, Convolution)
     n, channels, height, width = sources.shape
     padded = np.zeros((n, channels, height + 2 * p.pad[0], width + 2 * p.pad[1]), plan.dtype)
-    by_source = padded.reshape(n, p.group, len(call.rule.sources), -1, *padded.shape[2:])
-    by_source[:, :, -1] = call.rule.quirks.high_in_padding
-    program.add(eltwise.paste, _planes(sources), _planes(padded), *p.pad, label=call.layer.name)
+    by_source = padded.reshape(n, p.group, len(form.rule.sources), -1, *padded.shape[2:])
+    by_source[:, :, -1] = form.rule.quirks.high_in_padding
+    program.add(eltwise.paste, _planes(sources), _planes(padded), *p.pad, label=form.layer.name)
     return padded
 
 
@@ -208,33 +256,33 @@ def _spread_bias(plan: RelevancePlan, call: LinearCall) -> None:
     add_spread_bias(plan, call, weight, call.x, call.r, plan.into(call.layer.inputs[0]), sizes)
 
 
-def _stacked_weight(plan: RelevancePlan, call: LinearCall, products: _Products) -> np.ndarray:
+def _stacked_weight(plan: ForwardPlan, form: Form, products: _Products) -> np.ndarray:
     """(group, denominators * M / group, sources * C / group, cells)."""
-    weight = products.grouped(plan.forward.weight(call.layer, "weight"))
-    rows = [np.concatenate([part_of(weight, part) for part in d.parts], axis=2) for d in call.rule.denominators]
+    weight = products.grouped(plan.weight(form.layer, "weight"))
+    rows = [np.concatenate([part_of(weight, part) for part in d.parts], axis=2) for d in form.rule.denominators]
     return np.concatenate(rows, axis=1)
 
 
 def _denominators(
-    plan: RelevancePlan, call: LinearCall, sources: np.ndarray, weight: np.ndarray, products: _Products,
+    plan: ForwardPlan, form: Form, target: Shape, sources: np.ndarray, weight: np.ndarray, products: _Products,
     program: Program,
 ) -> np.ndarray:  # fmt: skip
     """z of all denominators, (N, group * denominators * M / group, H', W'); the forward pass's own where it is that."""
-    rule = call.rule
+    rule = form.rule
     if rule.sources == ("x",) and [(d.parts, d.bias) for d in rule.denominators] == [((FULL,), FULL)]:
-        return products.images(plan.forward.values[call.layer.outputs[0]])
+        return products.images(plan.values[form.layer.outputs[0]])
     p = products.params
-    parts = [call.bias_part(d) for d in rule.denominators]
+    parts = [form.bias_part(d) for d in rule.denominators]
     zero = np.zeros(p.num_output, plan.dtype)
     bias = np.stack([zero if b is None else b for b in parts]).reshape(len(parts), p.group, -1).transpose(1, 0, 2)
-    z = plan.new((call.x.shape[0], p.num_output * len(parts), *call.r.shape[2:]))
+    z = plan.new((form.x.shape[0], p.num_output * len(parts), *target[2:]))
     products.forward(program, weight, np.ascontiguousarray(bias).reshape(-1), sources, z, z, STORE)
     return z
 
 
-def _sources(plan: RelevancePlan, call: LinearCall, group: int, program: Program) -> np.ndarray:
+def _sources(plan: ForwardPlan, form: Form, group: int, program: Program, bounds: Bounds | None) -> np.ndarray:
     """What the weights are applied to, (N, group * sources * C / group, H, W)."""
-    layer, names, x = call.layer, call.rule.sources, call.x
+    layer, names, x = form.layer, form.rule.sources, form.x
     if names in (("x",), ("x+",)):  # x+ alone is left where x is never negative
         return x
     if names == ("one",):
@@ -248,8 +296,9 @@ def _sources(plan: RelevancePlan, call: LinearCall, group: int, program: Program
         )
         return stacked
     view = stacked.reshape(n, group, len(names), -1, *space)
-    blob = plan.forward.values[layer.inputs[0]]
-    for i, bound in enumerate(pixel_bounds(plan, replace(call, x=blob)), 1):
+    blob = plan.values[layer.inputs[0]]
+    assert bounds is not None
+    for i, bound in enumerate(bounds(), 1):
         view[:, :, i] = np.broadcast_to(bound, blob.shape).reshape(n, group, -1, *space)
     size = count(x.shape) // (n * group)
     program.add(

@@ -7,27 +7,49 @@ from dataclasses import astuple
 import numpy as np
 
 from caffe2lrp.engine.backward import RelevancePlan, Term, constant
-from caffe2lrp.engine.linear import LinearCall, add_spread_bias, arriving, linear_call, part_of, pixel_bounds
+from caffe2lrp.engine.linear import (
+    Form,
+    LinearCall,
+    add_spread_bias,
+    arriving,
+    form_by_sign,
+    linear_call,
+    part_of,
+    pixel_bounds,
+)
 from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, relevance
 from caffe2lrp.ir import Layer
-from caffe2lrp.kernels import eltwise
+from caffe2lrp.kernels import activation, eltwise
 from caffe2lrp.kernels import inner_product as kernels
 from caffe2lrp.kernels import relevance as sharing
 from caffe2lrp.kernels.launch import Program
 from caffe2lrp.layers.inner_product import InnerProduct
-from caffe2lrp.rules import FULL, NEGATIVE, POSITIVE, Rule
+from caffe2lrp.rules import FULL, NEGATIVE, POSITIVE, Denominator, Rule
 
 
 @forward(InnerProduct)
 def _inner_product(plan: ForwardPlan, layer: Layer) -> None:
     (x,) = plan.inputs(layer)
-    y, rectify = plan.rectified_output(layer)
+    plain, rectified = plan.linear_outputs(layer)
     w = plan.weight(layer, "weight")
-    bias = plan.weight(layer, "bias") if "bias" in layer.weights else np.zeros(w.shape[0], plan.dtype)
-    plan.program.add(
-        kernels.inner_product, w, x.reshape(-1, w.shape[1]), bias, y.reshape(-1, w.shape[0]), rectify, label=layer.name
-    )
+    first = rectified if plain is None else plain
+    assert first is not None
+    first = first.reshape(-1, w.shape[0])
+    if layer.name in plan.by_sign:
+        form = form_by_sign(plan, layer)
+        parts = _signed_denominators(plan, form, plan.program)
+        plan.found(form.derivation, parts)
+        plan.program.add(
+            sharing.sum_parts, parts.reshape(1, 2, -1), first.reshape(1, -1), plain is None, label=layer.name
+        )
+    else:
+        bias = plan.weight(layer, "bias") if "bias" in layer.weights else np.zeros(w.shape[0], plan.dtype)
+        plan.program.add(
+            kernels.inner_product, w, x.reshape(-1, w.shape[1]), bias, first, plain is None, label=layer.name
+        )
+    if plain is not None and rectified is not None:
+        plan.program.add(activation.relu, plain.reshape(-1), rectified.reshape(-1), 0.0, label=layer.name)
 
 
 @relevance(InnerProduct)
@@ -73,14 +95,11 @@ def _share(plan: RelevancePlan, call: LinearCall, z: np.ndarray, g: int) -> np.n
     return s
 
 
-def _start_with_bias(plan: RelevancePlan, call: LinearCall, g: int, program: Program) -> np.ndarray:
-    """A denominator that holds its part of the bias, ready for the products to be added."""
-    bias = call.bias_part(call.rule.denominators[g])
-    outputs = call.layer.weights["weight"].shape[0]
-    z = plan.new((call.r.size // outputs, outputs))
-    start = constant(0 if bias is None else bias, z.shape, plan.dtype)
-    program.add(eltwise.scaled, start.reshape(-1), 1.0, z.reshape(-1), label=call.layer.name)
-    return z
+def _start_with_bias(form: Form, denominator: Denominator, z: np.ndarray, program: Program) -> None:
+    """Append what makes a denominator (rows, M) its part of the bias, ready for the products to be added."""
+    bias = form.bias_part(denominator)
+    start = constant(0 if bias is None else bias, z.shape, z.dtype)
+    program.add(eltwise.scaled, start.reshape(-1), 1.0, z.reshape(-1), label=form.layer.name)
 
 
 def _without_input(plan: RelevancePlan, call: LinearCall) -> None:
@@ -106,19 +125,24 @@ def _signed(plan: RelevancePlan, call: LinearCall) -> None:
     w, x, r = _weights(plan, call)
     terms = range(len(call.rule.denominators))
 
-    def derive(program: Program) -> list[np.ndarray]:
-        z = [_start_with_bias(plan, call, g, program) for g in terms]
-        other = z[1] if len(z) > 1 else plan.new(r.shape)
-        program.add(kernels.signed_product, w, x, z[0], other, label=call.layer.name)
-        return z
-
-    z = plan.derive(call.derivation, derive)
+    z = plan.derive(call.derivation, lambda program: _signed_denominators(plan.forward, call, program))
     s = [_share(plan, call, z[g], g) for g in terms]
     s_minus = s[1] if len(s) > 1 else np.zeros(r.shape, plan.dtype)
     target = plan.into(call.layer.inputs[0])
     plan.program.add(
         kernels.signed_relevance, w, x, s[0], s_minus, target.reshape(x.shape), label=f"{call.layer.name} back"
     )
+
+
+def _signed_denominators(plan: ForwardPlan, form: Form, program: Program) -> np.ndarray:
+    """z+ and z-, (2, rows, M), of which the rule may have the first only."""
+    w = plan.weight(form.layer, "weight")
+    x = form.x.reshape(-1, w.shape[1])
+    z = plan.new((2, len(x), w.shape[0]))
+    for g, denominator in enumerate(form.rule.denominators):
+        _start_with_bias(form, denominator, z[g], program)
+    program.add(kernels.signed_product, w, x, z[0], z[1], label=form.layer.name)
+    return z
 
 
 def _with_sources(plan: RelevancePlan, call: LinearCall) -> None:
@@ -145,11 +169,12 @@ def _derive(plan: RelevancePlan, call: LinearCall, program: Program) -> tuple[li
     w, x, r = _weights(plan, call)
     sources = _sources(plan, call, x, program)
     denominators = []
-    for g, d in enumerate(call.rule.denominators):
+    for d in call.rule.denominators:
         if call.rule.sources == ("x",) and (d.parts, d.bias) == ((FULL,), FULL):
             z = plan.forward.values[call.layer.outputs[0]].reshape(r.shape)
         else:
-            z = _start_with_bias(plan, call, g, program)
+            z = plan.new(r.shape)
+            _start_with_bias(call, d, z, program)
             for part, u in zip(d.parts, sources, strict=True):
                 program.add(kernels.part_product, w, *astuple(part), u, z, label=call.layer.name)
         denominators.append(z)
