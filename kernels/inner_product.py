@@ -6,8 +6,42 @@ f(w) = full * w + positive * max(w, 0) + square * w^2 + one. They are formed in 
 
 from __future__ import annotations
 
+from caffe2lrp.kernels.compiling import device
 from caffe2lrp.kernels.launch import F1, F2, Float, Int, kernel
 from caffe2lrp.kernels.share import share
+
+
+# Rows of the weights that are read together on the way back, so that sums are loaded and stored less often.
+_ROWS = 4
+# Columns of several images that stay in the cache while all rows of the weights pass by.
+_COLUMNS = 1024
+
+
+@device
+def _four(values, j):  # type: ignore[no-untyped-def]
+    """Four values from place j on, zeros beyond the end."""
+    zero, n = values.dtype.type(0), values.size
+    return (
+        values[j], values[j + 1] if j + 1 < n else zero, values[j + 2] if j + 2 < n else zero,
+        values[j + 3] if j + 3 < n else zero,
+    )  # fmt: skip
+
+
+@device
+def _four_rows(w, j, first, last):  # type: ignore[no-untyped-def]
+    """Four rows from row j on; beyond the end it is the last one, whose factor is then zero."""
+    end = w.shape[0] - 1
+    return (
+        w[j, first:last], w[min(j + 1, end), first:last], w[min(j + 2, end), first:last],
+        w[min(j + 3, end), first:last],
+    )  # fmt: skip
+
+
+@device
+def _chunks(start, stop, images):  # type: ignore[no-untyped-def]
+    """Ranges of columns: one for a single image, else such that sums of all images stay in the cache."""
+    step = max(stop - start, 1) if images == 1 else _COLUMNS
+    return [(first, min(first + step, stop)) for first in range(start, stop, step)]
 
 
 @kernel
@@ -44,18 +78,24 @@ def part_product(
 def transposed_part_product(
     part: Int, parts: Int, w: F2, full: Float, positive: Float, square: Float, one: Float, s: F2, c: F2
 ) -> None:
-    """c[n, i] = sum_j f(w[j, i]) s[n, j]; outputs without relevance are not read."""
+    """c[n, i] = sum_j f(w[j, i]) s[n, j]; four outputs without relevance are not read."""
     start, stop = share(w.shape[1], part, parts)
     zero = w.dtype.type(0)
-    for n in range(s.shape[0]):
-        for i in range(start, stop):
-            c[n, i] = zero
-        for j in range(w.shape[0]):
-            factor = s[n, j]
-            if factor != zero:
-                for i in range(start, stop):
-                    value = w[j, i]
-                    c[n, i] += (full * value + positive * max(value, zero) + square * value * value + one) * factor
+    c[:, start:stop] = zero
+    for first, last in _chunks(start, stop, s.shape[0]):
+        for j in range(0, w.shape[0], _ROWS):
+            for n in range(s.shape[0]):
+                s0, s1, s2, s3 = _four(s[n], j)
+                if s0 != zero or s1 != zero or s2 != zero or s3 != zero:
+                    w0, w1, w2, w3 = _four_rows(w, j, first, last)
+                    out = c[n, first:last]
+                    for i in range(out.size):
+                        out[i] += (
+                            (full * w0[i] + positive * max(w0[i], zero) + square * w0[i] * w0[i] + one) * s0
+                            + (full * w1[i] + positive * max(w1[i], zero) + square * w1[i] * w1[i] + one) * s1
+                            + (full * w2[i] + positive * max(w2[i], zero) + square * w2[i] * w2[i] + one) * s2
+                            + (full * w3[i] + positive * max(w3[i], zero) + square * w3[i] * w3[i] + one) * s3
+                        )
 
 
 @kernel
@@ -76,15 +116,22 @@ def signed_product(part: Int, parts: Int, w: F2, x: F2, plus: F2, minus: F2) -> 
 
 @kernel
 def signed_relevance(part: Int, parts: Int, w: F2, x: F2, s_plus: F2, s_minus: F2, r: F2) -> None:
-    """r[n, i] = sum_j (w x)+ s_plus[n, j] + (w x)- s_minus[n, j]; outputs without relevance are not read."""
+    """r[n, i] = sum_j (w x)+ s_plus[n, j] + (w x)- s_minus[n, j]; four outputs without relevance are not read."""
     start, stop = share(w.shape[1], part, parts)
     zero = w.dtype.type(0)
-    for n in range(x.shape[0]):
-        for i in range(start, stop):
-            r[n, i] = zero
-        for j in range(w.shape[0]):
-            above, below = s_plus[n, j], s_minus[n, j]
-            if above != zero or below != zero:
-                for i in range(start, stop):
-                    product = w[j, i] * x[n, i]
-                    r[n, i] += max(product, zero) * above + min(product, zero) * below
+    r[:, start:stop] = zero
+    for first, last in _chunks(start, stop, x.shape[0]):
+        for j in range(0, w.shape[0], _ROWS):
+            for n in range(x.shape[0]):
+                a0, a1, a2, a3 = _four(s_plus[n], j)
+                b0, b1, b2, b3 = _four(s_minus[n], j)
+                above = a0 != zero or a1 != zero or a2 != zero or a3 != zero
+                if above or b0 != zero or b1 != zero or b2 != zero or b3 != zero:
+                    w0, w1, w2, w3 = _four_rows(w, j, first, last)
+                    value, out = x[n, first:last], r[n, first:last]
+                    for i in range(out.size):
+                        t0, t1, t2, t3 = w0[i] * value[i], w1[i] * value[i], w2[i] * value[i], w3[i] * value[i]
+                        out[i] += (
+                            max(t0, zero) * a0 + min(t0, zero) * b0 + max(t1, zero) * a1 + min(t1, zero) * b1
+                            + max(t2, zero) * a2 + min(t2, zero) * b2 + max(t3, zero) * a3 + min(t3, zero) * b3
+                        )  # fmt: skip

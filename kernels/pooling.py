@@ -70,13 +70,41 @@ def _keep_larger(values, others):  # type: ignore[no-untyped-def]
 
 
 @device
-def _add_where_equal(sums, given, values, wanted, none):  # type: ignore[no-untyped-def]
-    """Add what is given where a value is the wanted one, which is then no longer wanted."""
+def _mark(places, values, wanted, cell):  # type: ignore[no-untyped-def]
+    """Note a cell as the place of the windows whose maximum it is."""
+    for i in range(places.size):
+        places[i] = cell if values[i] == wanted[i] else places[i]
+
+
+@device
+def _mark_three(places, values, wanted, cell):  # type: ignore[no-untyped-def]
+    """The same for a cell and the two to its right; the leftmost counts."""
+    one = places.dtype.type(1)
+    second, third = values[1:], values[2:]
+    for i in range(places.size):
+        place = cell + one + one if third[i] == wanted[i] else places[i]
+        place = cell + one if second[i] == wanted[i] else place
+        places[i] = cell if values[i] == wanted[i] else place
+
+
+@device
+def _collect(sums, places, given, cell):  # type: ignore[no-untyped-def]
+    """Add what is given to the windows that have their place in a cell."""
     zero = sums.dtype.type(0)
-    for i in range(given.size):
-        found = values[i] == wanted[i]
-        sums[i] += given[i] if found else zero
-        wanted[i] = none if found else wanted[i]
+    for i in range(places.size):
+        sums[i] += given[i] if places[i] == cell else zero
+
+
+@device
+def _collect_three(sums, places, given, cell):  # type: ignore[no-untyped-def]
+    """The same for a cell and the two to its right; `places` and `given` start two windows earlier."""
+    zero, one = sums.dtype.type(0), sums.dtype.type(1)
+    middle, first = places[1:], places[2:]
+    given_middle, given_first = given[1:], given[2:]
+    for i in range(sums.size):
+        total = given_first[i] if first[i] == cell else zero
+        total += given_middle[i] if middle[i] == cell + one else zero
+        sums[i] += total + (given[i] if places[i] == cell + one + one else zero)
 
 
 @device
@@ -152,38 +180,60 @@ def max_pooling_relevance(
                         break
 
 
-# Cells up to which `max_pooling_relevance_by_runs` is faster.
+# Cells up to which `max_pooling_relevance_by_runs` is faster, and values that it takes in one run.
 FEW_CELLS = 16
+_RUN = 512
+
+
+def run_height(pitch: int, sy: int) -> int:
+    """Rows of windows that `max_pooling_relevance_by_runs` takes together."""
+    return max(_RUN // pitch, 1) if sy == 1 else 1
 
 
 @kernel
 def max_pooling_relevance_by_runs(
-    part: Int, parts: Int, x: F3, y: F3, r: F3, r_in: F3, room: F2, rows: Int, pitch: Int,
+    part: Int, parts: Int, x: F3, y: F3, r: F3, r_in: F3, room: F2, height: Int, rows: Int, pitch: Int,
     kh: Int, kw: Int, sy: Int, sx: Int, py: Int, px: Int,
 ) -> None:  # fmt: skip
-    """The same, for small windows: each cell of all windows is looked at in one long run.
+    """The same, for small windows: a cell of many windows is looked at in one long run.
 
-    The image is laid out with NaN around it, which equals nothing; maxima and relevance are laid out each where its
-    window starts.
+    The image is laid out with NaN around it, which equals nothing. For some rows of windows at a time their maxima,
+    their relevance and the number of the cell that each has its maximum in are laid out each where its window starts.
     """
     start, stop = share(y.shape[0], part, parts)
     zero, none = x.dtype.type(0), x.dtype.type(math.nan)
-    size, n = rows * pitch, (rows - kh + 1) * pitch - kw + 1
-    image, sums = room[part, :size], room[part, size : 2 * size]
-    wanted, given = room[part, 2 * size : 2 * size + n], room[part, 3 * size : 3 * size + n]
+    size, width = rows * pitch, (y.shape[2] - 1) * sx + 1
+    image, sums, rest = room[part, :size], room[part, size : 2 * size], room[part, 2 * size :]
+    most = (height - 1) * pitch + width
+    wanted, given, places = rest[:most], rest[most : 2 * most + 4], rest[2 * most + 4 : 3 * most + 8]
     _set_all(image, none)
     _set_all(wanted, none)
     _set_all(given, zero)
     for c in range(start, stop):
         _fill_band(x[c], -py, px, pitch, image)
         _set_all(sums, zero)
-        for oy in range(y.shape[1]):
-            at = oy * sy * pitch
-            _spread(y[c, oy], sx, wanted[at:])
-            _spread(r[c, oy], sx, given[at:])
-        for cell in range(kh * kw):
-            step = cell // kw * pitch + cell % kw
-            _add_where_equal(sums[step : step + n], given, image[step : step + n], wanted, none)
+        for first in range(0, y.shape[1], height):
+            count = min(height, y.shape[1] - first)
+            n, base = (count - 1) * pitch + width, first * sy * pitch
+            for i in range(count):
+                _spread(y[c, first + i], sx, wanted[i * pitch :])
+                _spread(r[c, first + i], sx, given[2 + i * pitch :])
+            found, passed = places[: n + 4], given[: n + 4]  # two windows before and after are none
+            _set_all(found, x.dtype.type(-1))
+            for ky in range(kh - 1, -1, -1):  # backwards: the first maximum is the last that is found
+                line = image[base + ky * pitch :]
+                if kw == 3:
+                    _mark_three(found[2 : 2 + n], line, wanted, x.dtype.type(kw * ky))
+                else:
+                    for kx in range(kw - 1, -1, -1):
+                        _mark(found[2 : 2 + n], line[kx:], wanted, x.dtype.type(kw * ky + kx))
+            for ky in range(kh):
+                line = sums[base + ky * pitch :]
+                if kw == 3:
+                    _collect_three(line[: n + 2], found, passed, x.dtype.type(kw * ky))
+                else:
+                    for kx in range(kw):
+                        _collect(line[kx:], found[2 : 2 + n], passed[2 : 2 + n], x.dtype.type(kw * ky + kx))
         for iy in range(x.shape[1]):
             at = (iy + py) * pitch + px
             _copy(sums[at : at + x.shape[2]], r_in[c, iy])

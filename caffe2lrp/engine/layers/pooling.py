@@ -115,8 +115,9 @@ def _add_relevance(
             program.add(kernels.max_pooling_relevance, *images, *window, label=label)
             return
         whole = kernels.bands_of(images[0], images[1], window, whole=True)
-        room = np.empty((threads(), 4 * whole.room), x.dtype)
-        sizes = (whole.rows, whole.pitch)
+        height = kernels.run_height(whole.pitch, window[2])
+        room = np.empty((threads(), 2 * whole.room + 3 * height * whole.pitch + 8), x.dtype)
+        sizes = (height, whole.rows, whole.pitch)
         program.add(kernels.max_pooling_relevance_by_runs, *images, room, *sizes, *window, label=label)
     else:
         spread = label in settings.spread_empty
