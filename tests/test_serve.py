@@ -401,18 +401,18 @@ def address(gallery: Gallery) -> Iterator[str]:
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
-    """Chromium, driven by Playwright; neither is installed with the project."""
+    """Chromium, driven by Playwright: the system's, or the one that ``playwright install chromium`` brought."""
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("there is no Chromium to try the page in")
+    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
     with api.sync_playwright() as playwright:
+        path = next(found, playwright.chromium.executable_path)
+        if not Path(path).exists():
+            pytest.skip("there is no Chromium: install your system's, or run 'playwright install chromium'")
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS.split())
         yield browser
         browser.close()
 
 
-@pytest.mark.slow
 def test_the_page_in_a_browser(address: str, browser: Any) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 844}, accept_downloads=True)
     faults: list[str] = []
