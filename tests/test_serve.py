@@ -465,6 +465,14 @@ def test_the_page_in_a_browser(address: str, browser: Any) -> None:
     change(lambda: page.check("input[value=overlay]", force=True))
     assert page.inner_text(".panel >> nth=0 >> pre") == command_line, "each panel has its own values"
     change(lambda: page.select_option("#cmap", "hot"))
+    change(lambda: page.select_option("#cmap", "viridis"))
+
+    first_panel = page.locator(".panel").first
+    change(lambda: first_panel.locator("[name=what]").select_option("composite:epsilon_gamma_box"))
+    assert "epsilon_gamma_box:epsilon=1e-06,gamma=0.25 " in first_panel.locator("pre").inner_text()
+    first_panel.locator("[name=low-value]").fill("-1")  # one bound alone says nothing
+    change(lambda: first_panel.locator("[name=high-value]").fill("2"))
+    assert "gamma=0.25,high=2,low=-1 " in first_panel.locator("pre").inner_text()
 
     page.click("#zoom-in")
     assert "scale(1.5)" in page.locator(".window img").nth(1).get_attribute("style")
