@@ -31,8 +31,8 @@ SOURCES = ROOT / ".docs"
 PACKAGE = "caffe2lrp"
 
 
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Lay out the package as it is installed."""
+def on_startup(**_: Any) -> None:
+    """Lay out the package as it is installed, before griffe looks for it."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     folders = {name: ROOT / path for name, path in settings["tool"]["setuptools"]["package-dir"].items()}
     shutil.rmtree(SOURCES, ignore_errors=True)
@@ -42,7 +42,6 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         (package / entry.name).symlink_to(entry)
     for name, folder in folders.items():
         (package / name.removeprefix(f"{PACKAGE}.")).symlink_to(folder)
-    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
