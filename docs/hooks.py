@@ -49,9 +49,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     from caffe2lrp.cli import app
 
     assert app.registered_callback is not None
-    text = app.registered_callback.callback.__doc__
-    page = "\n\n".join(["# Command line", *_commands(app, PACKAGE, text)])
-    files.append(File.generated(config, "cli.md", content=page))
+    program = app.registered_callback.callback
+    assert program is not None
+    top = ["# Command line", _help(program.__doc__, PACKAGE), _table(list(_parameters(program, PACKAGE)))]
+    files.append(File.generated(config, "cli.md", content="\n\n".join([*top, *_commands(app, PACKAGE)])))
     return files
 
 
@@ -94,21 +95,30 @@ class _Parameter:
         """What is typed: all names of an option, the value of an argument."""
         if self.is_argument:
             return [self.value]
-        dashed = "--" + self.name.replace("_", "-")
-        given = self.info.param_decls or ([f"{dashed}/--no-{dashed[2:]}"] if self.type is bool else [dashed])
+        # In annotations, what is written first arrives as the default.
+        given = [name for name in (self.info.default, *(self.info.param_decls or ())) if isinstance(name, str)]
+        dashed = self.name.replace("_", "-")
+        given = given or [f"--{dashed}/--no-{dashed}" if self.kind is bool else f"--{dashed}"]
         return [name for names in given for name in names.split("/")]
+
+    @property
+    def kind(self) -> Any:
+        """The type of one value, without None and lists."""
+        kind = self.type
+        while get_args(kind):
+            kind = next(t for t in get_args(kind) if t is not type(None))
+        return kind
 
     @property
     def value(self) -> str:
         """What stands for the value: the metavar, the choices or the type; nothing for a switch."""
         if self.info.metavar:
             return self.info.metavar
-        kind = next((t for t in get_args(self.type) if t is not type(None)), self.type)
-        if isinstance(kind, type) and issubclass(kind, Enum):
-            return "|".join(str(choice.value) for choice in kind)
+        if issubclass(self.kind, Enum):
+            return "|".join(str(choice.value) for choice in self.kind)
         if self.is_argument:
             return self.name.upper()
-        return "" if kind is bool else kind.__name__.upper()
+        return "" if self.kind is bool else self.kind.__name__.upper()
 
     @property
     def row(self) -> str:
@@ -129,9 +139,8 @@ def _code(text: str) -> str:
     return f"<code>{html.escape(text, quote=False).replace('|', '&#124;<wbr>')}</code>"
 
 
-def _commands(group: typer.Typer, path: str, text: str | None) -> Iterator[str]:
+def _commands(group: typer.Typer, path: str) -> Iterator[str]:
     """A section for each command, in the order of the help."""
-    yield _help(text, path)
     for command in group.registered_commands:
         assert command.callback is not None
         name = f"{path} {command.name or command.callback.__name__}"
@@ -148,7 +157,8 @@ def _commands(group: typer.Typer, path: str, text: str | None) -> Iterator[str]:
         assert inner.typer_instance is not None
         name = f"{path} {inner.name}"
         yield f"## {name}"
-        yield from _commands(inner.typer_instance, name, inner.typer_instance.info.help)
+        yield _help(inner.typer_instance.info.help, name)
+        yield from _commands(inner.typer_instance, name)
 
 
 def _help(text: Any, path: str) -> str:
