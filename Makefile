@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Each process holds its own large nets, so there are not more than a few.
 PARALLEL := --numprocesses auto --maxprocesses 4
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint docs bench clean
 
 demo: $(VENV)/.core
 	$(BIN)/caffe2lrp explain models/digits/*.png --out demo
@@ -27,11 +27,15 @@ lint: $(VENV)/.dev
 	cd .lint && ../$(BIN)/python -m mypy --config-file ../pyproject.toml -p caffe2lrp
 	rm -rf .lint build
 
+# The site: open site/index.html. Warnings, broken links and missing anchors are errors.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.bench
 
 clean:
-	rm -rf $(VENV) .lint build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .lint .docs build dist demo site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.core: pyproject.toml
@@ -42,4 +46,8 @@ $(VENV)/.core: pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.core
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	touch $@

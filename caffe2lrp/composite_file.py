@@ -1,26 +1,26 @@
-"""Composites as small TOML files.
+"""Composites as small TOML files (docs/own-composite.md).
 
-.. code-block:: toml
+```toml
+name = "mine"
 
-    name = "mine"
+[[layer]]                  # rows are tried from top to bottom
+role = "first"
+rule = "zbox"
 
-    [[layer]]                  # rows are tried from top to bottom
-    role = "first"
-    rule = "zbox"
+[[layer]]
+name = "inception_4*"      # role, name, position and depth: all that are given must hold
+rule = "gamma"
+gamma = 0.5
 
-    [[layer]]
-    name = "inception_4*"      # role, name, position and depth: all that are given must hold
-    rule = "gamma"
-    gamma = 0.5
+[[layer]]
+depth = [0, 3]
+rule = "alphabeta"
+beta = 1
 
-    [[layer]]
-    depth = [0, 3]
-    rule = "alphabeta"
-    beta = 1
-
-    [[layer]]
-    rule = "epsilon"
-    epsilon = 0.01
+[[layer]]
+rule = "epsilon"
+epsilon = 0.01
+```
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def read_composite(path: str | os.PathLike[str]) -> Composite:
     Parameters
     ----------
     path
-        A TOML file as this module describes; without ``name`` the composite is called as the file.
+        A TOML file of tables ``[[layer]]`` (docs/own-composite.md); without ``name`` the composite has the file's.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 A row is (where, rule). Rows are tried from top to bottom, and the first that fits a layer gives it its rule. Linear
 layers (convolution, fully connected, recurrent) must get one; any other layer keeps the relevance of its type
-(docs/rules.md) unless a row lets relevance `pass` it.
+(docs/layers.md) unless a row lets relevance `pass` it.
 """
 
 from __future__ import annotations

@@ -254,8 +254,8 @@ class Preprocessing:
 
         Returns
         -------
-        low, high : numpy.ndarray
-            float32, (C, H, W). Every blob made by this object lies between them.
+        tuple of numpy.ndarray
+            The lowest and the highest value, float32, (C, H, W). Every blob made by this object lies between them.
         """
         planes, height, width = _image_shape(shape)
         self._check_planes(planes)

@@ -81,6 +81,22 @@ def test_a_report_holds_everything(run: Run, tmp_path: Path) -> None:
         assert words in page.words, words
 
 
+def test_a_report_contrasts_classes(run: Run, tmp_path: Path) -> None:
+    asked = ["--target", "3", "--against", "top3", "--rule", "epsilon:epsilon=0.5", "--out", "r.html"]
+    assert run(DIGITS / "digit_3.png", *asked).exit_code == 0
+    page = Reader((tmp_path / "r.html").read_text("utf-8"))
+    network = zoo.load("digits")
+    assert network.preprocessing is not None
+    x = network.preprocessing(DIGITS / "digit_3.png", network.input_shape)
+    session = caffe2lrp.Session(network, x)
+    others = [int(c) for c in session.explain(3).outputs[0].argsort()[::-1][:3] if c != 3]
+    e = session.explain(3, against=others, rule="epsilon", epsilon=0.5)
+    np.testing.assert_array_equal(decoded(page.images[1]["src"]), np.asarray(heatmap(e.relevance, percentile=99.5)))
+    title = f"class 3 against class {others[0]} and class {others[1]}"
+    for words in (title, f"score {e.score[0]:.4g}", "less that of top3"):
+        assert words in page.words, words
+
+
 def test_names_are_text_and_not_markup(run: Run, tmp_path: Path) -> None:
     name = "<script>alert('x')</script> & \"q\".png".replace("/", "_")
     shutil.copy(DIGITS / "digit_3.png", tmp_path / name)
@@ -104,6 +120,7 @@ def test_a_picture_that_fails_does_not_lose_the_others(run: Run, tmp_path: Path)
         (["--out", "report.pdf"], "report.html"),
         (["--out", "none/r.html"], "cannot write"),
         (["--cmap", "x"], "colour map"),
+        (["--target", "3", "--against", "3"], "against itself"),
     ],
 )
 def test_options_that_cannot_be(run: Run, options: list[str], word: str) -> None:

@@ -404,18 +404,18 @@ def address(gallery: Gallery) -> Iterator[str]:
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
-    """Chromium, driven by Playwright; neither is installed with the project."""
+    """Chromium, driven by Playwright: the system's, or the one that ``playwright install chromium`` brought."""
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("there is no Chromium to try the page in")
+    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
     with api.sync_playwright() as playwright:
+        path = next(found, playwright.chromium.executable_path)
+        if not Path(path).exists():
+            pytest.skip("there is no Chromium: install your system's, or run 'playwright install chromium'")
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS.split())
         yield browser
         browser.close()
 
 
-@pytest.mark.slow
 def test_the_page_in_a_browser(address: str, browser: Any) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 844}, accept_downloads=True)
     faults: list[str] = []
@@ -468,6 +468,14 @@ def test_the_page_in_a_browser(address: str, browser: Any) -> None:
     change(lambda: page.check("input[value=overlay]", force=True))
     assert page.inner_text(".panel >> nth=0 >> pre") == command_line, "each panel has its own values"
     change(lambda: page.select_option("#cmap", "hot"))
+    change(lambda: page.select_option("#cmap", "viridis"))
+
+    first_panel = page.locator(".panel").first
+    change(lambda: first_panel.locator("[name=what]").select_option("composite:epsilon_gamma_box"))
+    assert "epsilon_gamma_box:epsilon=1e-06,gamma=0.25 " in first_panel.locator("pre").inner_text()
+    first_panel.locator("[name=low-value]").fill("-1")  # one bound alone says nothing
+    change(lambda: first_panel.locator("[name=high-value]").fill("2"))
+    assert "gamma=0.25,high=2,low=-1 " in first_panel.locator("pre").inner_text()
 
     page.click("#zoom-in")
     assert "scale(1.5)" in page.locator(".window img").nth(1).get_attribute("style")

@@ -106,6 +106,15 @@ Target = Annotated[
         "Else the highest.",
     ),
 ]
+Against = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="INDEX|LABEL|topN",
+        rich_help_panel=RULES,
+        help="Explain in contrast to this class: what speaks for the one and not for the other. May be repeated; "
+        "of several it is the mean. The class itself is left out.",
+    ),
+]
 ColourMap = Annotated[
     str,
     typer.Option(

@@ -96,7 +96,7 @@ class _Job:
         entries, rows = [], []
         indices = self.targets.of(outputs)
         for index in indices:
-            others = self._others(index, outputs)
+            others = self.against.against(index, outputs) if self.against is not None else []
             score = float(outputs[index]) - (float(outputs[others].mean(dtype=np.float64)) if others else 0.0)
             likely = probability(self.network, values, index) if self.rules.layer is None else None
             heatmaps = []
@@ -120,15 +120,6 @@ class _Job:
         write_sheet(sheet, rows, title, self.options.style)
         predicted = prediction(self.network, values, SHOWN_CLASSES)
         return {"prediction": predicted, "explanations": entries, "sheet": str(sheet)}
-
-    def _others(self, index: int, outputs: np.ndarray) -> list[int]:
-        """The classes that a class is explained against."""
-        if self.against is None:
-            return []
-        others = [other for other in self.against.of(outputs) if other != index]
-        if not others:
-            raise OptionError(f"class {index} cannot be explained against itself: give another one with --against")
-        return others
 
     def _explain(self, session: Session, composite: Composite, index: int, others: list[int]) -> Explanation:
         return session.explain(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import caffe2lrp
 from caffe2lrp.classes import highest, label
 from caffe2lrp.cli.images import Picture
@@ -34,6 +36,7 @@ class ReportOptions:
     """What the report shows, and its file."""
 
     targets: Sequence[str]
+    against: Sequence[str]
     out: Path
     style: Style
 
@@ -53,9 +56,10 @@ def run(
         size = count(network.shapes[blob], 1)
         labels = network.labels if network.labels is not None and len(network.labels) == size else None
         targets = Targets(options.targets, size, labels)
+        against = Targets(options.against, size, labels, "--against") if options.against else None
 
         def work(picture: Picture, prepared: Prepared, session: Session) -> dict[str, Any]:
-            pages.append(_page(network, picture, prepared, session, settings, rules, targets, blob))
+            pages.append(_page(network, picture, prepared, session, settings, rules, targets, against, blob))
             return {}
 
         return work, lambda result: None
@@ -63,7 +67,7 @@ def run(
     def finish(network: Network, results: list[dict[str, Any]], errors: list[dict[str, str]]) -> None:
         if pages:
             title = f"{network.name or 'Network'}: {len(pages)} picture{'s' if len(pages) > 1 else ''} explained"
-            write_report(options.out, title, _facts(network, settings, rules, options.style), pages, options.style)
+            write_report(options.out, title, _facts(network, settings, rules, options), pages, options.style)
             print(options.out)
 
     run_pictures(images, model, Precision.FLOAT32, threads, begin, finish)
@@ -71,7 +75,7 @@ def run(
 
 def _page(
     network: Network, picture: Picture, prepared: Prepared, session: Session, settings: Sequence[Composite],
-    rules: RuleOptions, targets: Targets, blob: str,
+    rules: RuleOptions, targets: Targets, against: Targets | None, blob: str,
 ) -> Page:  # fmt: skip
     values = values_of(session, [network.outputs[0], blob])
     outputs, scores = values[network.outputs[0]].reshape(-1), values[blob].reshape(-1)
@@ -80,31 +84,39 @@ def _page(
         known = label(network, index, scores.size)
         return f"class {index}" if known in (None, str(index)) else f"{index} {known}"
 
-    def explained(index: int) -> list[Map]:
+    def explained(index: int) -> Target:
+        others = against.against(index, scores) if against is not None else []
+        score = float(scores[index]) - (float(scores[others].mean(dtype=np.float64)) if others else 0.0)
+        title = name(index) + (f" against {' and '.join(map(name, others))}" if others else "")
         maps = []
         for composite in settings:
             account = not composite.derivative
-            e = session.explain(index, composite=composite, lrn=rules.lrn.value, account=account)
+            e = session.explain(
+                index, against=others or None, composite=composite, lrn=rules.lrn.value, account=account
+            )
             maps.append(Map(e.rule, e.relevance[0], e.account))
-        return maps
+        return Target(title, score, maps)
 
     return Page(
         picture.path.name,
         prepared.view,
         [(name(i), float(outputs[i])) for i in highest(outputs, _SHOWN_CLASSES)] if outputs.size == scores.size else [],
-        [Target(name(index), float(scores[index]), explained(index)) for index in targets.of(scores)],
+        [explained(index) for index in targets.of(scores)],
     )
 
 
-def _facts(network: Network, settings: Sequence[Composite], rules: RuleOptions, style: Style) -> dict[str, str]:
+def _facts(
+    network: Network, settings: Sequence[Composite], rules: RuleOptions, options: ReportOptions
+) -> dict[str, str]:
     assert network.preprocessing is not None
+    less = f", less that of {' and '.join(options.against)}" if options.against else ""
     return {
         "network": f"{network.name}, input {' x '.join(map(str, network.input_shape[1:]))}, "
         f"{network.parameter_count:,} weights",
         "pictures": in_words(network.preprocessing),
         "rules": ", ".join(composite.name for composite in settings),
         "LRN layers": rules.lrn.value,
-        "start": f"the score of the class at blob {start_blob(network)}; gradients start with 1",
-        "colours": f"summed over the channels; {scale_note(style.percentile, 2, style.smooth)}",
+        "start": f"the score of the class at blob {start_blob(network)}{less}; gradients start with 1",
+        "colours": f"summed over the channels; {scale_note(options.style.percentile, 2, options.style.smooth)}",
         "made by": f"caffe2lrp {caffe2lrp.__version__}",
     }

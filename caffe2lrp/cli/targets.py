@@ -49,6 +49,19 @@ class Targets:
             chosen += highest(outputs, int(item[3:])) if isinstance(item, str) else [item]
         return list(dict.fromkeys(chosen))
 
+    def against(self, index: int, outputs: np.ndarray) -> list[int]:
+        """The classes that a class is explained against: all but itself.
+
+        Raises
+        ------
+        OptionError
+            If no other class is left.
+        """
+        others = [other for other in self.of(outputs) if other != index]
+        if not others:
+            raise OptionError(f"class {index} cannot be explained against itself: give another one with --against")
+        return others
+
 
 def _parse(text: str, count: int, labels: Sequence[str] | None, option: str) -> int | str:
     if re.fullmatch(r"-?\d+", text):

@@ -106,6 +106,13 @@ def to_bytes(fractions: np.ndarray) -> np.ndarray:
     return (np.clip(fractions, 0, 1) * 255 + 1e-9).astype(np.uint8)
 
 
+def matplotlib_names() -> list[str]:
+    """The maps of matplotlib, by the names that `colormap` finds them by."""
+    import matplotlib  # slow to import, and most pictures do without
+
+    return sorted((f"matplotlib:{n}" if n in COLORMAPS else n for n in matplotlib.colormaps), key=str.casefold)
+
+
 def colormap(name: str) -> Colormap:
     """Look a colour map up by name.
 

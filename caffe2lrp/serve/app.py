@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from caffe2lrp.errors import Caffe2LrpError, OptionError
 from caffe2lrp.pictures import COLORMAPS, DEFAULT_COLORMAP, colormap, heatmap, overlay
+from caffe2lrp.pictures.colormaps import matplotlib_names
 from caffe2lrp.pictures.drawing import enlarged
 from caffe2lrp.serve.guard import LOOPBACK, Guard
 from caffe2lrp.serve.settings import Setting, choices, command, read_setting
@@ -89,7 +90,8 @@ def _example(request: Request) -> Response:
 
 
 def _model(request: Request) -> Response:
-    return _json({**_gallery(request).facts(), **choices(), "colours": list(COLORMAPS), "colour": DEFAULT_COLORMAP})
+    colours = {"colours": list(COLORMAPS), "matplotlib": matplotlib_names(), "colour": DEFAULT_COLORMAP}
+    return _json({**_gallery(request).facts(), **choices(), **colours})
 
 
 def _colours(request: Request) -> Response:
@@ -203,9 +205,7 @@ def _map(request: Request) -> tuple[Picture, int, Setting, Map]:
 
 
 def _known_colours(name: str) -> str:
-    if name not in COLORMAPS:
-        raise OptionError(f"unknown colour map '{name}'; possible: {', '.join(COLORMAPS)}")
-    return name
+    return colormap(name).name
 
 
 # -- answers ----------------------------------------------------------------------------------------

@@ -133,7 +133,6 @@ def choices() -> dict[str, Any]:
 
 
 def _choice(kind: str, name: str, text: str) -> dict[str, Any]:
-    defaults = {
-        key: p.default for key, p in inspect.signature(_KINDS[kind][name]).parameters.items() if p.default is not None
-    }
+    """None is the default of what need not be given, the bounds of pixels."""
+    defaults = {key: p.default for key, p in inspect.signature(_KINDS[kind][name]).parameters.items()}
     return {"kind": kind, "name": name, "text": text, "parameters": defaults}

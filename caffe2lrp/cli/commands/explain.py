@@ -11,6 +11,7 @@ from caffe2lrp.cli.arguments import (
     LRN,
     OUTPUT,
     RULES,
+    Against,
     Alpha,
     ChannelOrder,
     ColourMap,
@@ -68,15 +69,7 @@ def explain(
     input_shape: InputShape = None,
     plugin: Plugins = None,
     target: Target = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="INDEX|LABEL|topN",
-            rich_help_panel=RULES,
-            help="Explain in contrast to this class: what speaks for the one and not for the other. May be repeated; "
-            "of several it is the mean. The class itself is left out.",
-        ),
-    ] = None,
+    against: Against = None,
     rule: Rules = None,
     composite: Composites = None,
     beta: Annotated[

@@ -10,6 +10,7 @@ import typer
 from caffe2lrp.cli.arguments import (
     LRN,
     OUTPUT,
+    Against,
     Alpha,
     ChannelOrder,
     ColourMap,
@@ -36,6 +37,8 @@ from caffe2lrp.cli.options import LRNRule, ModelOptions, RuleOptions
 EXAMPLES = """Examples:
 
 caffe2lrp report photos/ --model bvlc_googlenet --target top3 --rule epsilon --rule alphabeta --out photos.html
+
+caffe2lrp report photos/ --model bvlc_googlenet --target top3 --against top5
 """
 
 
@@ -51,6 +54,7 @@ def report(
     scale: Scale = None,
     resize: Resize = None,
     target: Target = None,
+    against: Against = None,
     rule: Rules = None,
     composite: Composites = None,
     lrn: LRN = LRNRule.TAYLOR,
@@ -77,6 +81,6 @@ def report(
         images,
         ModelOptions(model, prototxt, weights, labels, None, mean, channels, scale, resize, plugin or ()),
         RuleOptions(rule or (), composite or (), {}, lrn),
-        ReportOptions(target or (), out, style),
+        ReportOptions(target or (), against or (), out, style),
         threads,
     )

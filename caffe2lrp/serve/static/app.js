@@ -182,6 +182,17 @@ class Panel {
       range.setAttribute("aria-label", `${key}, slider`);
       Object.assign(range, { min: slider.min, max: slider.max, step: slider.step, name: key });
       field.name = `${key}-value`;
+      if (item.parameters[key] === null) { // a bound of the pixels, which the preparation tells
+        range.style.visibility = "hidden";
+        field.placeholder = "auto";
+        field.value = values[key] ?? "";
+        field.addEventListener("input", () => {
+          if (field.validity.badInput) return;
+          values[key] = field.value === "" ? null : field.valueAsNumber;
+          this.refresh();
+        });
+        return row;
+      }
       range.value = place(values[key]);
       const write = () => {
         field.value = brief(values[key]);
@@ -206,7 +217,9 @@ class Panel {
   query(more = {}) {
     const item = this.item();
     const query = new URLSearchParams({ target: state.target, [item.kind]: item.name, lrn: this.lrn.value });
-    for (const key of Object.keys(item.parameters)) query.set(key, this.values[item.name][key]);
+    const values = Object.entries(this.values[item.name]);
+    const open = values.some(([, value]) => value === null); // one bound without the other says nothing
+    for (const [key, value] of values) if (!open || item.parameters[key] !== null) query.set(key, value);
     query.set("cmap", $("cmap").value);
     for (const [key, value] of Object.entries(more)) query.set(key, value);
     return query;
@@ -429,7 +442,8 @@ async function start() {
   document.title = `${model.name} - caffe2lrp`;
   $("facts").textContent = `sees ${model.input[2]} × ${model.input[1]} pixels, ${kind}; ` +
     `${model.parameters.toLocaleString("en")} weights; pictures: ${model.preparation}`;
-  $("cmap").append(...model.colours.map((name) => make("option", {}, name)));
+  const options = (names) => names.map((name) => make("option", {}, name));
+  $("cmap").append(...options(model.colours), make("optgroup", { label: "matplotlib" }, ...options(model.matplotlib)));
   $("cmap").value = model.colour;
   if (model.labels) $("labels").append(...model.labels.map((label) => make("option", { value: label })));
   if (model.examples.length) {
