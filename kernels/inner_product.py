@@ -10,7 +10,6 @@ from caffe2lrp.kernels.compiling import device
 from caffe2lrp.kernels.launch import F1, F2, Float, Int, kernel
 from caffe2lrp.kernels.share import share
 
-
 # Rows of the weights that are read together on the way back, so that sums are loaded and stored less often.
 _ROWS = 4
 # Columns of several images that stay in the cache while all rows of the weights pass by.
