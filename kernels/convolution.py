@@ -17,7 +17,7 @@ import numpy as np
 from numba.extending import overload
 
 from caffe2lrp.kernels.compiling import device
-from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, STORE_TIMES, cut_rows, micro_kernel, pack_rows, tiles
+from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, STORE_TIMES, cut_rows, micro_kernel, pack_rows, prefetch_to_read, prefetch_to_write, tiles
 from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, kernel, threads
 from caffe2lrp.kernels.planes import Planes, Source, add_planes, plan_planes
 from caffe2lrp.kernels.share import share
@@ -283,15 +283,16 @@ def pixel_tiles(geometry: Geometry, planes: Planes, k: int, dtype: str) -> np.nd
     """Tiles of pixels, (tiles, 4): start in a plane, start in the destination, vectors, and how they are stored.
 
     Where the destination's rows run on as those of the plane do, or tiles stay within rows, they are stored
-    directly (1); the others (0) go by a buffer, and their second number is the one in the plane. The last tile
-    overlaps the one before rather than reaching beyond.
+    directly (1); the others (0) go by a buffer. The last tile overlaps the one before rather than reaching beyond.
     """
     g, width = geometry, tiles(dtype).width
     dense = g.step == (1, 1) and g.start == (0, 0) and g.grid[1] == g.target[1]
     flat = (g.grid[0] - 1) * planes.pitch + g.grid[1]
     through = _line_tiles(flat, dtype)
     direct = dense and planes.pitch == g.grid[1] and flat >= width
-    table = np.stack([through[:, 0], through[:, 0], through[:, 1], np.full(len(through), direct)], axis=1)
+    y, x = through[:, 0] // planes.pitch, through[:, 0] % planes.pitch
+    to = (y * g.step[0] + g.start[0]) * g.target[1] + x * g.step[1] + g.start[1]
+    table = np.stack([through[:, 0], to, through[:, 1], np.full(len(through), direct)], axis=1)
     if direct or not dense or g.grid[1] < 2 * width:
         return table
     row = _line_tiles(g.grid[1], dtype)
@@ -373,6 +374,24 @@ def _finish(tile, columns, rows, dst, x, base, plane, gw, pitch, width, sx, sy, 
         gy += 1
 
 
+_LINE = 64  # bytes of a cache line
+
+
+@device
+def _prefetch(dst, x, at, rows, plane, columns, mode):  # type: ignore[no-untyped-def]
+    """Have the lines that a tile is stored to, and those that it is multiplied by, on their way while it is summed up."""
+    step = _LINE // dst.itemsize
+    for r in range(rows):
+        for i in range(0, columns, step):
+            place = at + r * plane + i
+            if place < dst.size:
+                prefetch_to_write(dst, place)
+                if mode == STORE_TIMES:
+                    prefetch_to_read(x, place)
+                elif mode == STORE_BOTH:
+                    prefetch_to_write(x, place)
+
+
 @kernel
 def convolution(
     part: Int, parts: Int, src: F1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, dst: F1, x: F1, scratch: F1,
@@ -398,6 +417,7 @@ def convolution(
         b0 = (n * groups + group) * per_group + table[t, 0]
         c0 = ((n * groups + group) * m + first) * plane
         valid = min(rows, m - first)
+        _prefetch(dst, x, c0 + table[t, 1], valid, plane, vectors * lanes, mode)
         if table[t, 3] != 0 and valid == rows:
             _multiply(rows, vectors, a, a0, src, b0, starts, k, bias, row0, dst, c0 + table[t, 1], plane, x, mode)
         else:

@@ -90,6 +90,28 @@ def micro_kernel(dtype: str, rows: int, vectors: int) -> Any:
     return tile
 
 
+def _prefetching(write: int) -> Any:
+    @intrinsic
+    def prefetch(typingctx, array, index):  # type: ignore[no-untyped-def]
+        """Ask for the cache line of ``array[index]``."""
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            data = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0]).data
+            small, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+            kind = ir.FunctionType(ir.VoidType(), [byte, small, small, small])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+            address = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
+            builder.call(function, [address, *(ir.Constant(small, n) for n in (write, 3, 1))])
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp), codegen
+
+    return prefetch
+
+
+prefetch_to_read, prefetch_to_write = _prefetching(0), _prefetching(1)
+
+
 class _Tile:
     """Emits the code of one micro-kernel."""
 
