@@ -315,27 +315,27 @@ def _line_tiles(length: int, dtype: str) -> np.ndarray:
     return np.stack([np.minimum(starts, last), counts], axis=1).astype(np.int64)
 
 
-def _multiply(rows, vectors, a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+def _multiply(rows, vectors, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
     """The micro-kernel, in the tile size and precision asked for."""
 
 
 @overload(_multiply)
-def _multiply_overload(rows, vectors, a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+def _multiply_overload(rows, vectors, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
     layout = tiles(a.dtype.name)
     big, small = layout.rows
     big_wide, big_slim = micro_kernel(a.dtype.name, big, layout.vectors), micro_kernel(a.dtype.name, big, 1)
     small_wide, small_slim = micro_kernel(a.dtype.name, small, layout.vectors), micro_kernel(a.dtype.name, small, 1)
 
-    def multiply(rows, vectors, a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+    def multiply(rows, vectors, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
         if rows == big:
             if vectors == 1:
-                big_slim(a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
+                big_slim(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
             else:
-                big_wide(a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
+                big_wide(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
         elif vectors == 1:
-            small_slim(a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
+            small_slim(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
         else:
-            small_wide(a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
+            small_wide(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
 
     return multiply
 
@@ -375,6 +375,8 @@ def _finish(tile, columns, rows, dst, x, base, plane, gw, pitch, width, sx, sy, 
 
 
 _LINE = 64  # bytes of a cache line
+_AHEAD = 512  # values of the weights that are asked for before they are needed
+_SHORT = 300  # terms of a sum that is over before the stores of the tile before it are
 
 
 @device
@@ -382,14 +384,27 @@ def _prefetch(dst, x, at, rows, plane, columns, mode):  # type: ignore[no-untype
     """Have the lines that a tile is stored to, and those that it is multiplied by, on their way while it is summed up."""
     step = _LINE // dst.itemsize
     for r in range(rows):
-        for i in range(0, columns, step):
-            place = at + r * plane + i
-            if place < dst.size:
-                prefetch_to_write(dst, place)
-                if mode == STORE_TIMES:
-                    prefetch_to_read(x, place)
-                elif mode == STORE_BOTH:
-                    prefetch_to_write(x, place)
+        place = at + r * plane
+        for i in range(place, place + columns, step):
+            prefetch_to_write(dst, i)
+        if mode == STORE_TIMES:
+            for i in range(place, place + columns, step):
+                prefetch_to_read(x, i)
+        elif mode == STORE_BOTH:
+            for i in range(place, place + columns, step):
+                prefetch_to_write(x, i)
+
+
+@device
+def _place(unit, batch, groups, tiles, blocks, by_rows):  # type: ignore[no-untyped-def]
+    """Image, group, tile of pixels and block of rows of a unit; what threads share is outermost, and stays cached."""
+    if by_rows != 0:
+        rest, t = unit // tiles, unit % tiles
+        rest, n = rest // batch, rest % batch
+        return n, rest // blocks, t, rest % blocks
+    rest, i = unit // blocks, unit % blocks
+    rest, t = rest // tiles, rest % tiles
+    return rest // groups, rest % groups, t, i
 
 
 @kernel
@@ -403,27 +418,45 @@ def convolution(
     tile = scratch[part * (scratch.size // parts) :]
     limit = (gh - 1) * pitch + gw
     start, stop = share(batch * groups * table.shape[0] * blocks.shape[0], part, parts)
-    for unit in range(start, stop):
-        if by_rows != 0:  # what threads share is outermost, and stays in their caches
-            rest, t = unit // table.shape[0], unit % table.shape[0]
-            rest, n = rest // batch, rest % batch
-            group, i = rest // blocks.shape[0], rest % blocks.shape[0]
-        else:
-            rest, i = unit // blocks.shape[0], unit % blocks.shape[0]
-            rest, t = rest // table.shape[0], rest % table.shape[0]
-            n, group = rest // groups, rest % groups
+    n, group, t, i = _place(start, batch, groups, table.shape[0], blocks.shape[0], by_rows)
+    for _ in range(start, stop):
         first, rows, vectors = blocks[i, 0], blocks[i, 1], table[t, 2]
         a0, row0 = group * packed_rows * k + blocks[i, 2], group * packed_rows + first
         b0 = (n * groups + group) * per_group + table[t, 0]
         c0 = ((n * groups + group) * m + first) * plane
         valid = min(rows, m - first)
-        _prefetch(dst, x, c0 + table[t, 1], valid, plane, vectors * lanes, mode)
+        # the next block of rows comes after the last tile of pixels, or at once
+        ahead = k * rows if by_rows != 0 and t == table.shape[0] - 1 and n == batch - 1 else _AHEAD
+        if k < _SHORT:
+            _prefetch(dst, x, c0 + table[t, 1], valid, plane, vectors * lanes, mode)
         if table[t, 3] != 0 and valid == rows:
-            _multiply(rows, vectors, a, a0, src, b0, starts, k, bias, row0, dst, c0 + table[t, 1], plane, x, mode)
+            _multiply(rows, vectors, a, a0, ahead, src, b0, starts, k, bias, row0, dst, c0 + table[t, 1], plane, x, mode)
         else:
             columns = vectors * lanes
-            _multiply(rows, vectors, a, a0, src, b0, starts, k, bias, row0, tile, 0, columns, x, STORE)
+            _multiply(rows, vectors, a, a0, ahead, src, b0, starts, k, bias, row0, tile, 0, columns, x, STORE)
             _finish(
                 tile, columns, valid, dst, x, c0, plane, gw, pitch, target_w, step_x, step_y, x0, y0,
                 table[t, 0], limit, mode,
             )  # fmt: skip
+        if by_rows != 0:
+            t += 1
+            if t == table.shape[0]:
+                t = 0
+                n += 1
+                if n == batch:
+                    n = 0
+                    i += 1
+                    if i == blocks.shape[0]:
+                        i = 0
+                        group += 1
+        else:
+            i += 1
+            if i == blocks.shape[0]:
+                i = 0
+                t += 1
+                if t == table.shape[0]:
+                    t = 0
+                    group += 1
+                    if group == groups:
+                        group = 0
+                        n += 1

@@ -73,13 +73,16 @@ def pack_rows(matrix: np.ndarray, cut: list[int]) -> np.ndarray:
 
 @functools.cache
 def micro_kernel(dtype: str, rows: int, vectors: int) -> Any:
-    """Intrinsic ``f(a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)`` for a tile of rows x vectors."""
+    """Intrinsic ``f(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)`` for rows x vectors.
+
+    While it reads A it asks for what lies `ahead`: the processor by itself does so within pages of 4 KB only.
+    """
     width = tiles(dtype).width
 
     @intrinsic
-    def tile(typingctx, a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+    def tile(typingctx, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
         word = types.intp
-        signature = types.void(a, word, b, word, starts, word, bias, word, c, word, word, x, word)
+        signature = types.void(a, word, word, b, word, starts, word, bias, word, c, word, word, x, word)
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             _Tile(context, builder, signature, arguments, rows, vectors, width).emit()
@@ -90,6 +93,15 @@ def micro_kernel(dtype: str, rows: int, vectors: int) -> Any:
     return tile
 
 
+def emit_prefetch(builder: Any, base: Any, index: Any, write: int) -> None:
+    """Emit the request for the cache line of base[index]; any address will do."""
+    small, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, small, small, small])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    address = builder.bitcast(builder.gep(base, [index]), byte)
+    builder.call(function, [address, *(ir.Constant(small, n) for n in (write, 3, 1))])
+
+
 def _prefetching(write: int) -> Any:
     @intrinsic
     def prefetch(typingctx, array, index):  # type: ignore[no-untyped-def]
@@ -97,11 +109,7 @@ def _prefetching(write: int) -> Any:
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             data = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0]).data
-            small, byte = ir.IntType(32), ir.IntType(8).as_pointer()
-            kind = ir.FunctionType(ir.VoidType(), [byte, small, small, small])
-            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-            address = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
-            builder.call(function, [address, *(ir.Constant(small, n) for n in (write, 3, 1))])
+            emit_prefetch(builder, data, arguments[1], write)
             return context.get_dummy_value()
 
         return types.void(array, types.intp), codegen
@@ -117,14 +125,16 @@ class _Tile:
 
     def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any, rows: int, vectors: int, width: int):
         self.builder, self.rows, self.vectors, self.width = builder, rows, vectors, width
-        a, self.a0, b, self.b0, starts, self.k, bias, self.row0, c, self.c0, self.stride, x, self.mode = arguments
+        a, self.a0, self.ahead, b, self.b0, starts, self.k, bias, self.row0, c, self.c0, self.stride, x, self.mode = (
+            arguments
+        )
         kinds = signature.args
 
         def data(i: int, value: Any) -> Any:
             return cgutils.create_struct_proxy(kinds[i])(context, builder, value).data
 
-        self.a, self.b, self.starts, self.bias = data(0, a), data(2, b), data(4, starts), data(6, bias)
-        self.c, self.x = data(8, c), data(11, x)
+        self.a, self.b, self.starts, self.bias = data(0, a), data(3, b), data(5, starts), data(7, bias)
+        self.c, self.x = data(9, c), data(12, x)
         self.scalar = self.a.type.pointee
         self.vector = ir.VectorType(self.scalar, width)
         self.word = ir.IntType(64)
@@ -195,6 +205,7 @@ class _Tile:
         a_row = builder.add(self.a0, builder.mul(i, self._int(self.rows)))
         b_row = builder.add(self.b0, builder.load(builder.gep(self.starts, [i])))
         columns = [self._load(self.b, builder.add(b_row, self._int(v * self.width))) for v in range(self.vectors)]
+        emit_prefetch(builder, self.a, builder.add(a_row, self.ahead), write=0)
         added = []
         for m in range(self.rows):
             factor = self._spread(self.a, builder.add(a_row, self._int(m)))
