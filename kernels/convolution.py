@@ -17,7 +17,18 @@ import numpy as np
 from numba.extending import overload
 
 from caffe2lrp.kernels.compiling import device
-from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, STORE_TIMES, cut_rows, micro_kernel, pack_rows, prefetch_to_read, prefetch_to_write, tiles
+from caffe2lrp.kernels.gemm import (
+    STORE,
+    STORE_BOTH,
+    STORE_RELU,
+    STORE_TIMES,
+    cut_rows,
+    micro_kernel,
+    pack_rows,
+    prefetch_to_read,
+    prefetch_to_write,
+    tiles,
+)
 from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, kernel, threads
 from caffe2lrp.kernels.planes import Planes, Source, add_planes, plan_planes
 from caffe2lrp.kernels.share import share
@@ -264,7 +275,7 @@ def add_convolution(
     """
     g = geometry
     width = tiles(program.dtype).width
-    planes = plan_planes(g, program.dtype, width)
+    planes = plan_planes(g, program.dtype, width // 2)
     pixels = add_planes(program, planes, g, src, label)
     per_image = src.shape[1] * len(planes.residues) * planes.size
     table = pixel_tiles(g, planes, matrix.k, program.dtype)
@@ -280,7 +291,7 @@ def add_convolution(
 
 
 def pixel_tiles(geometry: Geometry, planes: Planes, k: int, dtype: str) -> np.ndarray:
-    """Tiles of pixels, (tiles, 4): start in a plane, start in the destination, vectors, and how they are stored.
+    """Tiles of pixels, (tiles, 4): start in a plane and in the destination, half vectors, and how they are stored.
 
     Where the destination's rows run on as those of the plane do, or tiles stay within rows, they are stored
     directly (1); the others (0) go by a buffer. The last tile overlaps the one before rather than reaching beyond.
@@ -289,7 +300,7 @@ def pixel_tiles(geometry: Geometry, planes: Planes, k: int, dtype: str) -> np.nd
     dense = g.step == (1, 1) and g.start == (0, 0) and g.grid[1] == g.target[1]
     flat = (g.grid[0] - 1) * planes.pitch + g.grid[1]
     through = _line_tiles(flat, dtype)
-    direct = dense and planes.pitch == g.grid[1] and flat >= width
+    direct = dense and planes.pitch == g.grid[1] and flat >= width // 2
     y, x = through[:, 0] // planes.pitch, through[:, 0] % planes.pitch
     to = (y * g.step[0] + g.start[0]) * g.target[1] + x * g.step[1] + g.start[1]
     table = np.stack([through[:, 0], to, through[:, 1], np.full(len(through), direct)], axis=1)
@@ -306,36 +317,46 @@ def pixel_tiles(geometry: Geometry, planes: Planes, k: int, dtype: str) -> np.nd
 
 
 def _line_tiles(length: int, dtype: str) -> np.ndarray:
-    """First pixel and number of vectors of the tiles of a line of pixels."""
+    """First pixel and number of half vectors of the tiles of a line of pixels."""
     layout = tiles(dtype)
-    vectors, wide = -(-length // layout.width), layout.vectors if length >= layout.columns else 1
-    counts = [wide] * (vectors // wide) + [1] * (vectors % wide)
-    starts = np.cumsum([0, *counts])[:-1] * layout.width
-    last = np.maximum(length - np.array(counts) * layout.width, 0)
+    half, left, counts = layout.width // 2, length, []
+    for halves in (2 * layout.vectors, 2, 1):
+        # a tile must not reach beyond the line, where there may be nothing
+        fits = length >= halves * half or halves == 1
+        count = (-(-left // half)) // halves if fits else 0
+        counts += [halves] * count
+        left -= count * halves * half
+    starts = np.cumsum([0, *counts])[:-1] * half
+    last = np.maximum(length - np.array(counts) * half, 0)
     return np.stack([np.minimum(starts, last), counts], axis=1).astype(np.int64)
 
 
-def _multiply(rows, vectors, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+def _multiply(rows, halves, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
     """The micro-kernel, in the tile size and precision asked for."""
 
 
 @overload(_multiply)
-def _multiply_overload(rows, vectors, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+def _multiply_overload(rows, halves, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
     layout = tiles(a.dtype.name)
     big, small = layout.rows
-    big_wide, big_slim = micro_kernel(a.dtype.name, big, layout.vectors), micro_kernel(a.dtype.name, big, 1)
-    small_wide, small_slim = micro_kernel(a.dtype.name, small, layout.vectors), micro_kernel(a.dtype.name, small, 1)
+    most = 2 * layout.vectors
+    big_two, big_one, big_half = (micro_kernel(a.dtype.name, big, halves) for halves in (most, 2, 1))
+    small_two, small_one, small_half = (micro_kernel(a.dtype.name, small, halves) for halves in (most, 2, 1))
 
-    def multiply(rows, vectors, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+    def multiply(rows, halves, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
         if rows == big:
-            if vectors == 1:
-                big_slim(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
+            if halves == most:
+                big_two(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
+            elif halves == 2:
+                big_one(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
             else:
-                big_wide(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
-        elif vectors == 1:
-            small_slim(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
+                big_half(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
+        elif halves == most:
+            small_two(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
+        elif halves == 2:
+            small_one(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
         else:
-            small_wide(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
+            small_half(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
 
     return multiply
 
@@ -420,7 +441,7 @@ def convolution(
     start, stop = share(batch * groups * table.shape[0] * blocks.shape[0], part, parts)
     n, group, t, i = _place(start, batch, groups, table.shape[0], blocks.shape[0], by_rows)
     for _ in range(start, stop):
-        first, rows, vectors = blocks[i, 0], blocks[i, 1], table[t, 2]
+        first, rows, halves = blocks[i, 0], blocks[i, 1], table[t, 2]
         a0, row0 = group * packed_rows * k + blocks[i, 2], group * packed_rows + first
         b0 = (n * groups + group) * per_group + table[t, 0]
         c0 = ((n * groups + group) * m + first) * plane
@@ -428,12 +449,12 @@ def convolution(
         # the next block of rows comes after the last tile of pixels, or at once
         ahead = k * rows if by_rows != 0 and t == table.shape[0] - 1 and n == batch - 1 else _AHEAD
         if k < _SHORT:
-            _prefetch(dst, x, c0 + table[t, 1], valid, plane, vectors * lanes, mode)
+            _prefetch(dst, x, c0 + table[t, 1], valid, plane, halves * lanes // 2, mode)
         if table[t, 3] != 0 and valid == rows:
-            _multiply(rows, vectors, a, a0, ahead, src, b0, starts, k, bias, row0, dst, c0 + table[t, 1], plane, x, mode)
+            _multiply(rows, halves, a, a0, ahead, src, b0, starts, k, bias, row0, dst, c0 + table[t, 1], plane, x, mode)
         else:
-            columns = vectors * lanes
-            _multiply(rows, vectors, a, a0, ahead, src, b0, starts, k, bias, row0, tile, 0, columns, x, STORE)
+            columns = halves * lanes // 2
+            _multiply(rows, halves, a, a0, ahead, src, b0, starts, k, bias, row0, tile, 0, columns, x, STORE)
             _finish(
                 tile, columns, valid, dst, x, c0, plane, gw, pitch, target_w, step_x, step_y, x0, y0,
                 table[t, 0], limit, mode,

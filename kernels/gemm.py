@@ -72,12 +72,12 @@ def pack_rows(matrix: np.ndarray, cut: list[int]) -> np.ndarray:
 
 
 @functools.cache
-def micro_kernel(dtype: str, rows: int, vectors: int) -> Any:
-    """Intrinsic ``f(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)`` for rows x vectors.
+def micro_kernel(dtype: str, rows: int, halves: int) -> Any:
+    """Intrinsic ``f(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)`` for rows x half vectors.
 
     While it reads A it asks for what lies `ahead`: the processor by itself does so within pages of 4 KB only.
     """
-    width = tiles(dtype).width
+    vectors, width = max(halves // 2, 1), tiles(dtype).width // (1 if halves > 1 else 2)
 
     @intrinsic
     def tile(typingctx, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
