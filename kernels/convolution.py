@@ -402,7 +402,7 @@ _SHORT = 300  # terms of a sum that is over before the stores of the tile before
 
 @device
 def _prefetch(dst, x, at, rows, plane, columns, mode):  # type: ignore[no-untyped-def]
-    """Have the lines that a tile is stored to, and those that it is multiplied by, on their way while it is summed up."""
+    """Have the lines that a tile is stored to, and multiplied by, on their way while it is summed up."""
     step = _LINE // dst.itemsize
     for r in range(rows):
         place = at + r * plane
