@@ -31,6 +31,7 @@ from caffe2lrp.kernels.gemm import (
 )
 from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, kernel, threads
 from caffe2lrp.kernels.planes import Planes, Source, add_planes, plan_planes
+from caffe2lrp.kernels.rows import both_row, copy_row, rectify_row, times_row
 from caffe2lrp.kernels.share import share
 
 
@@ -372,24 +373,20 @@ def _finish(tile, columns, rows, dst, x, base, plane, gw, pitch, width, sx, sy, 
         run = min(gw - gx, columns - i)
         at = base + (gy * sy + y0) * width + gx * sx + x0
         for r in range(rows):
-            source, out, factor = tile[r * columns + i :], dst[at + r * plane :], x[at + r * plane :]
-            if mode == STORE_TIMES:
+            source, to = r * columns + i, at + r * plane
+            if sx > 1:
                 for q in range(run):
-                    out[q * sx] = source[q] * factor[q * sx]
-            elif sx > 1:
-                for q in range(run):
-                    value = source[q]
-                    out[q * sx] = zero if mode == STORE_RELU and value < zero else value
+                    value = tile[source + q]
+                    value = zero if mode == STORE_RELU and value < zero else value
+                    dst[to + q * sx] = value * x[to + q * sx] if mode == STORE_TIMES else value
+            elif mode == STORE_TIMES:
+                times_row(tile, source, x, to, dst, to, run)
             elif mode == STORE_RELU:
-                for q in range(run):
-                    out[q] = zero if source[q] < zero else source[q]
+                rectify_row(tile, source, dst, to, run)
             elif mode == STORE_BOTH:
-                for q in range(run):
-                    out[q] = source[q]
-                    factor[q] = zero if source[q] < zero else source[q]
+                both_row(tile, source, dst, to, x, to, run)
             else:
-                for q in range(run):
-                    out[q] = source[q]
+                copy_row(tile, source, dst, to, run)
         i += pitch - gx
         gx = 0
         gy += 1

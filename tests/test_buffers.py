@@ -34,14 +34,15 @@ def branches(batch: int = 1) -> Network:
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("keep", [None, frozenset({"f"}), frozenset({"f", "a", "c"}), frozenset({"b", "cd"})], ids=str)
-def test_whatever_is_kept_is_right(keep: frozenset[str] | None, batch: int) -> None:
+@pytest.mark.parametrize("keep", [None, "f", "f a c", "b cd"])
+def test_whatever_is_kept_is_right(keep: str | None, batch: int) -> None:
     network = branches(batch)
     x = random_input(network)
     expected = naive.forward(network, x)
-    plan = ForwardPlan(network, x.dtype, keep)
+    kept = None if keep is None else frozenset(keep.split())
+    plan = ForwardPlan(network, x.dtype, kept)
     for _ in range(2):  # the second run finds the memory as the first left it
-        found = plan.run({"data": x}, sorted(keep or network.shapes))
+        found = plan.run({"data": x}, sorted(kept or network.shapes))
         for blob, values in found.items():
             assert_close(values, expected[blob], 1e-12)
 
@@ -55,10 +56,8 @@ def test_joined_blobs_lie_side_by_side() -> None:
 
 
 def test_memory_is_taken_over_where_not_all_is_kept() -> None:
-    network = branches()
+    network, others = branches(), ("all", "d", "sum", "e")
     plan = ForwardPlan(network, np.dtype("float32"), frozenset({"f"}))
-    assert any(np.shares_memory(plan.values["f"], plan.values[blob]) for blob in ("a", "all", "d", "sum"))
+    assert any(np.shares_memory(plan.values["f"], plan.values[blob]) for blob in others)
     everything = ForwardPlan(network, np.dtype("float32"), None)
-    assert not any(
-        np.shares_memory(everything.values["f"], everything.values[blob]) for blob in ("all", "d", "sum", "e")
-    )
+    assert not any(np.shares_memory(everything.values["f"], everything.values[blob]) for blob in others)
