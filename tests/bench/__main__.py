@@ -44,13 +44,26 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=20, help="runs of each function; the median counts (%(default)s)")
     parser.add_argument("--threads", type=int, help="threads of ours and of the peers (all cores)")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to this file")
-    parser.add_argument("--compare", metavar="FILE", help="also print the ratios to the numbers in this file")
+    parser.add_argument(
+        "--compare", metavar="FILE", type=_earlier, help="also print the ratios to the numbers in this file"
+    )
     parser.add_argument(
         "--layers", nargs="?", const="googlenet", choices=TITLES, metavar="NETWORK",
         help=f"only print where the time of an explanation goes: {', '.join(TITLES)} (%(const)s)",
     )  # fmt: skip
     parser.add_argument("--rule", default="alphabeta", choices=limits.RULES, help="for --layers (%(default)s)")
     return parser.parse_args(arguments)
+
+
+def _earlier(file: str) -> dict[str, Any]:
+    """The numbers of an earlier run."""
+    try:
+        numbers: dict[str, Any] = json.loads(Path(file).read_text())
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"cannot read {file}: {error}") from None
+    if "rows" not in numbers:
+        raise argparse.ArgumentTypeError(f"{file} has no rows to compare with")
+    return numbers
 
 
 def run_sections(bench: Bench, sections: Sequence[str]) -> list[Row]:
@@ -113,7 +126,6 @@ def _lines(path: Path) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the bench."""
     options = parse(arguments)
-    earlier = json.loads(Path(options.compare).read_text()) if options.compare else None
     if options.threads:
         launch.set_threads(options.threads)
     bench = Bench(options.runs, launch.threads())
@@ -128,8 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         rows = run_sections(bench, options.only or list(SECTIONS))
         result |= {"machine": asdict(bench.machine) if bench.measured else None, "rows": report.as_json(rows)}
-        if earlier is not None:
-            print("\n" + "\n".join(report.comparison(rows, earlier)))
+        if options.compare:
+            print("\n" + "\n".join(report.comparison(rows, options.compare)))
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
 
