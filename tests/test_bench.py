@@ -78,7 +78,7 @@ def test_forward_passes_agree(tiny: Network, found: dict[str, peers.Peer]) -> No
 
 
 def test_explanations_agree(tiny: Network, found: dict[str, peers.Peer]) -> None:
-    bounds = dict.fromkeys(limits.RULES, (2.0, None))
+    bounds: dict[str, report.Bounds] = dict.fromkeys(limits.RULES, (2.0, None))
     rows = list(passes.explanations_of(tiny, "tiny", found, 2, 1, MACHINE, bounds))
     assert [row.what for row in rows] == [f"tiny {rule}" for rule in limits.RULES]
     assert {row.ratio is None for row in rows} == {found["zennit"].version is None}
