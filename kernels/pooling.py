@@ -17,6 +17,7 @@ from caffe2lrp.kernels.share import share
 
 # Values of an image, with its padding, that one thread takes at a time: they stay in its cache.
 _BAND = 4096
+_LONG_ROW = 48
 
 
 @dataclass(frozen=True)
@@ -123,33 +124,43 @@ def max_pooling(
 ) -> None:  # fmt: skip
     """y = largest value of each window; a NaN is passed over, as in Caffe.
 
-    A band of the image (see `Bands`) is laid out with its padding. Maxima are taken down its columns and along its
-    rows at every place, in long runs; windows are then found where they start.
+    For a band of the image (see `Bands`) maxima are taken down the columns, then along the rows at every place, in long
+    runs; windows are found where they start. Down the columns it is a long run, too, over the band laid out with its
+    padding; long rows of windows with a stride are taken one by one instead.
     """
     start, stop = share(y.shape[0] * count, part, parts)
     lowest = -x.dtype.type(3.4028234663852886e38)  # Caffe starts from -FLT_MAX, in double precision too
-    n = (rows - kh + 1) * pitch
+    height_in, width_in = x.shape[1], x.shape[2]
+    by_rows = sy > 1 and width_in >= _LONG_ROW
+    step = 1 if by_rows else sy
+    n = ((height - 1) * step + 1) * pitch
     band, down = room[part, : rows * pitch], room[part, rows * pitch : rows * pitch + n]
     along = band[: n - kw + 1]
     for unit in range(start, stop):
         c, first = unit // count, unit % count * height
         last = min(first + height, y.shape[1])
-        _set_all(band, lowest)
-        _fill_band(x[c].reshape(-1), x.shape[1], x.shape[2], first * sy - py, px, pitch, band)
         _set_all(down, lowest)
-        for ky in range(kh):
-            _keep_larger(down, band[ky * pitch : ky * pitch + n])
+        if not by_rows:
+            _set_all(band, lowest)
+            _fill_band(x[c].reshape(-1), height_in, width_in, first * sy - py, px, pitch, band)
+            for ky in range(kh):
+                _keep_larger(down, band[ky * pitch : ky * pitch + n])
+        else:
+            for oy in range(first, last):
+                line = down[(oy - first) * pitch + px : (oy - first) * pitch + px + width_in]
+                for iy in range(max(oy * sy - py, 0), min(oy * sy - py + kh, height_in)):
+                    _keep_larger(line, x[c, iy])
         _copy(down, along)
         for kx in range(1, kw):
             _keep_larger(along, down[kx : kx + along.size])
         out = y[c].reshape(-1)
-        for oy in range(last - first):
-            at, start_of_row = (first + oy) * y.shape[2], oy * sy * pitch
+        for oy in range(first, last):
+            found, at = (oy - first) * step * pitch, oy * y.shape[2]
             if sx == 1:
-                copy_row(along, start_of_row, out, at, y.shape[2])
+                copy_row(along, found, out, at, y.shape[2])
             else:
                 for ox in range(y.shape[2]):
-                    out[at + ox] = along[start_of_row + ox * sx]
+                    out[at + ox] = along[found + ox * sx]
 
 
 @kernel
