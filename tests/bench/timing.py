@@ -17,13 +17,18 @@ PAUSE = 0.05  # seconds; onnxruntime's threads keep cores busy for a while after
 
 
 def median_times(functions: Mapping[str, Callable[[], Any]], runs: int) -> dict[str, float]:
-    """Median milliseconds of each function; they take turns, so that a slow moment hits all alike."""
+    """Median milliseconds of each function; they take turns, so that a slow moment hits all alike.
+
+    After each pause a function runs once untimed: what is timed is the program in use, not cores that wake up and
+    caches that another program has filled.
+    """
     times: dict[str, list[float]] = {name: [] for name in functions}
     for function in functions.values():
         function()
     for _ in range(runs):
         for name, function in functions.items():
             time.sleep(PAUSE)
+            function()
             started = time.perf_counter()
             function()
             times[name].append(1e3 * (time.perf_counter() - started))
