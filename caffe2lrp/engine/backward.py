@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from caffe2lrp.engine.memory import Memory
 from caffe2lrp.engine.plan import Derived, ForwardPlan
 from caffe2lrp.engine.registry import GRADIENT, RELEVANCE
 from caffe2lrp.engine.signs import nonnegative_blobs
@@ -48,6 +49,8 @@ class Settings:
     spread_empty
         Names of the pooling layers that share out as averages and, where a window's sum is below 1e-6, add the
         activations themselves, even if they do not lead to the start (LRP Toolbox).
+    inner
+        Whether the relevance of inner blobs is still there after a run; else others take over its memory.
     """
 
     rules: tuple[tuple[str, Rule], ...]
@@ -57,6 +60,7 @@ class Settings:
     derivative: bool = False
     average_max: bool = False
     spread_empty: tuple[str, ...] = ()
+    inner: bool = True
 
 
 class Ledger:
@@ -120,6 +124,7 @@ class RelevancePlan:
         self.added: dict[str, list[np.ndarray]] = {}  # what a blob's other readers add to the first one's buffer
         self._late: list[tuple[np.ndarray, np.ndarray]] = []
         self._derived: list[Derived] = []
+        self._memory = Memory(self.dtype)
         self.nonnegative = nonnegative_blobs(self.network)
         self.dependent = self._dependent_blobs()
         self.path = self._layers_below(settings.start)
@@ -176,6 +181,9 @@ class RelevancePlan:
             table[layer.type](self, layer)
         for source, target in self._late:
             self.program.add(eltwise.add_scaled, source.reshape(-1), 1.0, target.reshape(-1), label=layer.name)
+        if not self.settings.inner:
+            for array in (*(source for source, _ in self._late), *(self.relevance[blob] for blob in layer.outputs)):
+                self._memory.give(array)
         self._late.clear()
 
     def _pass_through(self, layer: Layer) -> None:
@@ -203,7 +211,7 @@ class RelevancePlan:
 
     def into(self, blob: str) -> np.ndarray:
         """Buffer that a layer fills with the relevance of one of its inputs; several readers add up."""
-        buffer = self.new(self.network.shapes[blob])
+        buffer = self._memory.take(self.network.shapes[blob])
         if blob in self.relevance:
             self._late.append((buffer, self.relevance[blob]))
             self.added.setdefault(blob, []).append(buffer)
@@ -215,6 +223,7 @@ class RelevancePlan:
     def pass_on(self, blob: str, relevance: np.ndarray) -> None:
         """Give an input the relevance of the output as it is, in the same memory where nothing is added to it."""
         if blob not in self.relevance and self._readers[blob] == 1:
+            self._memory.share(relevance)
             self.relevance[blob] = relevance.reshape(self.network.shapes[blob])
             self.sent[self._layer].append((blob, relevance))
         else:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from caffe2lrp.engine.memory import Memory
 from caffe2lrp.ir import Network
 from caffe2lrp.layers.base import canonical_axis, count
 from caffe2lrp.layers.join import Concat
@@ -31,13 +32,11 @@ class Buffers:
 
     def __init__(self, network: Network, dtype: np.dtype[Any], keep: frozenset[str] | None) -> None:
         self.shapes = network.shapes
-        self.dtype = dtype
+        self._memory = Memory(dtype)
         self._pieces = _joined(network)
         self._placed: dict[str, np.ndarray] = {}  # blobs that had to have their memory before their layer came
         self._last = {} if keep is None else _last_readers(network, keep)
-        self._members: dict[int, set[str]] = defaultdict(set)  # memory -> blobs in it that are still to be read
-        self._memory: dict[int, np.ndarray] = {}  # all that was taken
-        self._free: list[np.ndarray] = []
+        self._arrays: dict[str, np.ndarray] = {}
 
     def new(self, blob: str) -> np.ndarray:
         """Memory for a blob."""
@@ -46,43 +45,24 @@ class Buffers:
         shape = self.shapes[blob]
         if blob in self._pieces:
             whole, start = self._pieces[blob]
-            joined = self.new(whole)
-            self._placed[whole] = joined
+            joined = self._placed[whole] = self.new(whole)
             array = joined.reshape(-1)[start : start + count(shape)].reshape(shape)
+            self._memory.share(array)
         else:
-            array = self._take(count(shape)).reshape(shape)
-        self.enter(blob, array)
+            array = self._memory.take(shape)
+        self._arrays[blob] = array
         return array
 
     def enter(self, blob: str, array: np.ndarray) -> None:
-        """Note that a blob lies in some memory, that of another blob perhaps; only memory from here is ever reused."""
-        key = id(_root(array))
-        if key in self._memory:
-            self._members[key].add(blob)
+        """Note that a blob lies in the memory of another."""
+        self._memory.share(array)
+        self._arrays[blob] = array
 
     def done(self, layer: int) -> None:
         """All that a layer (by its place) reads has been read."""
         for blob in self._last.get(layer, ()):
-            for key, members in list(self._members.items()):
-                if blob in members:
-                    members.discard(blob)
-                    if not members:
-                        del self._members[key]
-                        self._free.append(self._memory[key])
-
-    def _take(self, size: int) -> np.ndarray:
-        fitting = [i for i, memory in enumerate(self._free) if memory.size >= size]
-        if not fitting:
-            memory = np.empty(size, self.dtype)
-            self._memory[id(memory)] = memory
-            return memory
-        return self._free.pop(min(fitting, key=lambda i: self._free[i].size))[:size]
-
-
-def _root(array: np.ndarray) -> np.ndarray:
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
+            if blob in self._arrays:
+                self._memory.give(self._arrays[blob])
 
 
 def _joined(network: Network) -> dict[str, tuple[str, int]]:

@@ -195,7 +195,8 @@ class Session:
 
     def _relevance_plan(self, way: _Way, start: str) -> RelevancePlan:
         rules = tuple(way.composite.assign(self.network).items())
-        settings = Settings(rules, start, way.lrn, way.composite.relu, way.composite.derivative)
+        inner = way.account or bool(way.keep) or way.through is not None
+        settings = Settings(rules, start, way.lrn, way.composite.relu, way.composite.derivative, inner=inner)
         preprocessing = self.preprocessing
         return self.plan(settings, lambda: preprocessing.bounds(self.x.shape) if preprocessing else None, preprocessing)
 

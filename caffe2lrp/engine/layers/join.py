@@ -65,8 +65,15 @@ def _slice(plan: ForwardPlan, layer: Layer) -> None:
 @relevance(Concat)
 def _concat_relevance(plan: RelevancePlan, layer: Layer) -> None:
     whole = plan.relevance[layer.outputs[0]]
-    pieces = [plan.into(blob) for blob in layer.inputs]
-    _cut(plan.program, whole, pieces, _axis(layer, whole.shape), layer.name)
+    axis = _axis(layer, whole.shape)
+    if count(whole.shape, 0, axis) > 1:
+        _cut(plan.program, whole, [plan.into(blob) for blob in layer.inputs], axis, layer.name)
+        return
+    start = 0
+    for blob in layer.inputs:  # each has its relevance in one run of the whole
+        size = count(plan.network.shapes[blob])
+        plan.pass_on(blob, whole.reshape(-1)[start : start + size])
+        start += size
 
 
 @relevance(Slice)
