@@ -11,6 +11,7 @@ pixels modulo the stride: then no products with zeros are computed and nothing i
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -162,6 +163,9 @@ class PackedMatrix:
         return padded.reshape(-1)
 
 
+Packed = dict[Hashable, PackedMatrix]
+
+
 def add_forward(
     program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, x: Source, y: np.ndarray,
     factor: np.ndarray, mode: int, label: str,
@@ -173,24 +177,27 @@ def add_forward(
 
 def add_transposed(
     program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, s: Source, c: np.ndarray,
-    factor: np.ndarray, mode: int, label: str,
+    factor: np.ndarray, mode: int, label: str, packed: Packed | None = None,
 ) -> None:  # fmt: skip
     """Append the transposed product c = weight^T * s + bias (or times `factor`, by `mode`).
+
+    What the weights are packed to is kept in `packed`, for the next time.
 
     With a stride, the pixels of each residue can be computed one after the other, each with the cells
     that reach it; or all at once, as rows of one matrix over the union of the cells. The second way has
     more zeros but fills the tiles when there are few channels; the cheaper one is taken.
     """
+    packed = {} if packed is None else packed
     phases = sliding.phases()
     channels = sliding.source[1] // sliding.group
     union = sorted({tap for phase in phases for tap in phase.taps})
     apart = sum(sum(cut_rows(channels, program.dtype)) * max(len(phase.taps), 1) for phase in phases)
     together = sum(cut_rows(channels * len(phases), program.dtype)) * len(union)
     if len(phases) > 1 and union and together < apart:
-        _add_together(program, sliding, weight, bias, s, c, factor, mode, phases, union, label)
+        _add_together(program, sliding, weight, bias, s, c, factor, mode, phases, union, label, packed)
     else:
         for phase in phases:
-            _add_phase(program, sliding, weight, bias, s, c, factor, mode, phase, label)
+            _add_phase(program, sliding, weight, bias, s, c, factor, mode, phase, label, packed)
 
 
 def _turned(weight: np.ndarray, cells: list[int]) -> np.ndarray:
@@ -202,29 +209,31 @@ def _turned(weight: np.ndarray, cells: list[int]) -> np.ndarray:
 
 def _add_phase(
     program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, s: Source, c: np.ndarray,
-    factor: np.ndarray, mode: int, phase: Phase, label: str,
+    factor: np.ndarray, mode: int, phase: Phase, label: str, packed: Packed,
 ) -> None:  # fmt: skip
     image = (sliding.source[2], sliding.source[3])
     grid = tuple(-(-(image[a] - phase.first[a]) // sliding.stride[a]) for a in range(2))
     # pixels that no cell reaches get a cell of zeros, whose offset lies outside the output
     taps = phase.taps or {(sliding.target[2], sliding.target[3]): -1}
-    turned = _turned(weight, list(taps.values()))
-    matrix = PackedMatrix(turned.reshape(*turned.shape[:2], -1))
-    geometry = sliding.backward(
-        turned.shape[1], np.array(list(taps)), (grid[0], grid[1]), image, sliding.stride, phase.first
-    )
+    if phase.first not in packed:
+        turned = _turned(weight, list(taps.values()))
+        packed[phase.first] = PackedMatrix(turned.reshape(*turned.shape[:2], -1))
+    matrix = packed[phase.first]
+    geometry = sliding.backward(matrix.m, np.array(list(taps)), (grid[0], grid[1]), image, sliding.stride, phase.first)
     add_convolution(program, geometry, matrix, matrix.pad_bias(bias), s, c, factor, mode, label)
 
 
 def _add_together(
     program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, s: Source, c: np.ndarray,
-    factor: np.ndarray, mode: int, phases: list[Phase], union: list[tuple[int, int]], label: str,
+    factor: np.ndarray, mode: int, phases: list[Phase], union: list[tuple[int, int]], label: str, packed: Packed,
 ) -> None:  # fmt: skip
-    stacked = np.concatenate([_turned(weight, [p.taps.get(tap, -1) for tap in union]) for p in phases], axis=1)
+    if "together" not in packed:
+        stacked = np.concatenate([_turned(weight, [p.taps.get(tap, -1) for tap in union]) for p in phases], axis=1)
+        packed["together"] = PackedMatrix(stacked.reshape(*stacked.shape[:2], -1))
+    matrix = packed["together"]
     grid = (-(-sliding.source[2] // sliding.stride[0]), -(-sliding.source[3] // sliding.stride[1]))
-    matrix = PackedMatrix(stacked.reshape(*stacked.shape[:2], -1))
-    geometry = sliding.backward(stacked.shape[1], np.array(union), grid, grid)
-    apart = np.empty((sliding.source[0], sliding.group * stacked.shape[1], *grid), c.dtype)
+    geometry = sliding.backward(matrix.m, np.array(union), grid, grid)
+    apart = np.empty((sliding.source[0], sliding.group * matrix.m, *grid), c.dtype)
     if bias is not None:
         bias = np.tile(bias.reshape(sliding.group, 1, -1), (1, len(phases), 1))
     first_mode = STORE if mode == STORE_TIMES else mode

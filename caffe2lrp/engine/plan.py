@@ -198,7 +198,7 @@ def forward_plan(
 
 
 _making = threading.RLock()
-_KEPT = 16  # plans hold packed weights and buffers of the size of all blobs: only the latest are worth keeping
+_KEPT = 16  # plans hold buffers and packed weights: only the latest are worth keeping
 
 
 def cached(network: Network, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:

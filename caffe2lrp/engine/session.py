@@ -42,6 +42,7 @@ class _Way:
     """How relevance goes: by which rules, from where, through what, and what is noted on the way."""
 
     composite: Composite
+    rules: Mapping[str, Rule]
     lrn: LRNRule
     blob: str
     start: Start
@@ -122,7 +123,8 @@ class Session:
         """Explain a target; parameters, result and errors are those of `caffe2lrp.explain`."""
         chosen = choose_composite(rule, composite, parameters)
         check_options(lrn, start)
-        self._choose_plan(chosen.assign(self.network))
+        rules = cached(self.network, ("rules", chosen), lambda: chosen.assign(self.network))
+        self._choose_plan(rules)
         blob = start_blob(self.given, layer)
         if blob not in self.network.shapes:
             raise OptionError(f"blob '{blob}' is not there to start at: its layer is merged with the one behind it")
@@ -142,7 +144,7 @@ class Session:
         else:
             kept = find_blobs(self.given, self.network, keep)
             inner = find_blobs(self.given, self.network, through)[through] if through is not None else None
-            way = _Way(chosen, lrn, blob, begin, account, kept, inner, channel if through is not None else None)
+            way = _Way(chosen, rules, lrn, blob, begin, account, kept, inner, channel if through is not None else None)
             explanation = self._explain(way, target, against)
         relevances = explanation.relevances
         if chosen.times_input:
@@ -194,7 +196,7 @@ class Session:
             )
 
     def _relevance_plan(self, way: _Way, start: str) -> RelevancePlan:
-        rules = tuple(way.composite.assign(self.network).items())
+        rules = tuple(way.rules.items())
         inner = way.account or bool(way.keep) or way.through is not None
         settings = Settings(rules, start, way.lrn, way.composite.relu, way.composite.derivative, inner=inner)
         preprocessing = self.preprocessing

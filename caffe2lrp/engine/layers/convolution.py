@@ -28,7 +28,7 @@ from caffe2lrp.engine.registry import forward, relevance
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import activation, eltwise, volume
 from caffe2lrp.kernels import relevance as sharing
-from caffe2lrp.kernels.convolution import Sliding, add_forward, add_transposed
+from caffe2lrp.kernels.convolution import Packed, Sliding, add_forward, add_transposed
 from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, STORE_TIMES
 from caffe2lrp.kernels.launch import Program
 from caffe2lrp.kernels.planes import Source
@@ -111,28 +111,30 @@ class _Products:
         factor: np.ndarray, mode: int,
     ) -> None:  # fmt: skip
         """Append z = weight * u + bias."""
-        self._add(program, self.turned, weight, bias, u, z, factor, mode, self.label)
+        self._add(program, self.turned, weight, bias, u, z, factor, mode, self.label, {})
 
     def transposed(
-        self, program: Program, weight: np.ndarray, s: Source, c: np.ndarray, factor: np.ndarray,
-        mode: int,
+        self, program: Program, weight: np.ndarray, s: Source, c: np.ndarray, factor: np.ndarray, mode: int,
+        packed: Packed,
     ) -> None:  # fmt: skip
-        """Append c = weight^T * s, times `factor` by `mode`."""
-        self._add(program, not self.turned, weight, None, s, c, factor, mode, f"{self.label} back")
+        """Append c = weight^T * s, times `factor` by `mode`; what the weights are packed to is kept for other plans."""
+        self._add(program, not self.turned, weight, None, s, c, factor, mode, f"{self.label} back", packed)
 
     def _add(
         self, program: Program, transposed: bool, weight: np.ndarray, bias: np.ndarray | None, src: Source,
-        dst: np.ndarray, factor: np.ndarray, mode: int, label: str,
+        dst: np.ndarray, factor: np.ndarray, mode: int, label: str, packed: Packed,
     ) -> None:  # fmt: skip
         """Append a product with the convolution that the layer is or is the transpose of."""
         weight = weight.transpose(0, 2, 1, 3) if self.turned else weight
         sliding = self._sliding(dst.shape, src.shape) if transposed else self._sliding(src.shape, dst.shape)
-        if isinstance(sliding, Sliding):
-            add = add_transposed if transposed else add_forward
-            add(program, sliding, weight, bias, src, dst, factor, mode, label)
-        else:
+        arguments = (weight, bias, src, dst, factor, mode, label)
+        if isinstance(sliding, SlidingVolume):
             add_volume = volume.add_transposed if transposed else volume.add_forward
-            add_volume(program, sliding, weight, bias, src, dst, factor, mode, label)
+            add_volume(program, sliding, *arguments)
+        elif transposed:
+            add_transposed(program, sliding, *arguments, packed)
+        else:
+            add_forward(program, sliding, *arguments)
 
     def _sliding(self, source: Shape, target: Shape) -> Sliding | SlidingVolume:
         p = self.params
@@ -179,7 +181,7 @@ def _without_input(plan: RelevancePlan, call: LinearCall, products: _Products) -
         z = constant(norms.reshape(-1, *[1] * (call.r.ndim - 2)), call.r.shape, plan.dtype)
         call.ledger.terms.append(Term(call.r, z, s, None, denominator.factor, 0.0))
     target = products.images(plan.into(call.layer.inputs[0]))
-    products.transposed(plan.program, weight, s, target, target, STORE)
+    products.transposed(plan.program, weight, s, target, target, STORE, {})
 
 
 def _with_sources(plan: RelevancePlan, call: LinearCall, products: _Products) -> None:
@@ -187,7 +189,7 @@ def _with_sources(plan: RelevancePlan, call: LinearCall, products: _Products) ->
     n, group = call.x.shape[0], products.params.group
     outer, terms = n * group, len(rule.denominators)
     key = (call.derivation, rule.bounds or id(plan)) if "low" in rule.sources else call.derivation
-    sources, products, weight, z = plan.derive(
+    sources, products, weight, packed, z = plan.derive(
         key, lambda program: _derive(plan.forward, call, call.r.shape, products, program, lambda: _bounds(plan, call))
     )
     part = (n, group, terms, -1, *call.r.shape[2:])
@@ -204,7 +206,7 @@ def _with_sources(plan: RelevancePlan, call: LinearCall, products: _Products) ->
     s = Shares([r.reshape(grouped) for r in arrived], z, [(d.factor, d.epsilon, d.mode) for d in rule.denominators])
     target = products.images(plan.into(layer.inputs[0]))
     shares = target if len(rule.sources) == 1 else plan.new(sources.shape)
-    products.transposed(plan.program, weight, s, shares, sources, STORE_TIMES)
+    products.transposed(plan.program, weight, s, shares, sources, STORE_TIMES, packed)
     if shares is target:
         return
     whole = target if sources.shape[2:] == target.shape[2:] else plan.new((*target.shape[:2], *sources.shape[2:]))
@@ -221,13 +223,13 @@ def _bounds(plan: RelevancePlan, call: LinearCall) -> tuple[np.ndarray, np.ndarr
 
 def _derive(
     plan: ForwardPlan, form: Form, target: Shape, products: _Products, program: Program, bounds: Bounds | None = None
-) -> tuple[np.ndarray, _Products, np.ndarray, np.ndarray]:
-    """Sources and the products with them, the stacked weight, and the denominators of the shape of the `target`."""
+) -> tuple[np.ndarray, _Products, np.ndarray, Packed, np.ndarray]:
+    """Sources and products with them, the stacked weight, what it is packed to, and denominators like the `target`."""
     sources = _sources(plan, form, products.params.group, program, bounds)
     if form.rule.quirks.high_in_padding is not None:
         sources, products = _pad_sources(plan, form, sources, program), _Products(form.layer, padded=False)
     weight = _stacked_weight(plan, form, products)
-    return sources, products, weight, _denominators(plan, form, target, sources, weight, products, program)
+    return sources, products, weight, {}, _denominators(plan, form, target, sources, weight, products, program)
 
 
 def _planes(array: np.ndarray) -> np.ndarray:
