@@ -14,9 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba.extending import overload
 
-from caffe2lrp.kernels.compiling import device
+from caffe2lrp.kernels.compiling import device, overload
 from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, STORE_TIMES, cut_rows, micro_kernel, pack_rows, tiles
 from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, kernel, threads
 from caffe2lrp.kernels.planes import Planes, Source, add_planes, plan_planes

@@ -15,9 +15,6 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from caffe2lrp.kernels.compiling import cpu_features
 
@@ -74,6 +71,9 @@ def pack_rows(matrix: np.ndarray, cut: list[int]) -> np.ndarray:
 @functools.cache
 def micro_kernel(dtype: str, rows: int, vectors: int) -> Any:
     """Intrinsic ``f(a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)`` for a tile of rows x vectors."""
+    from numba import types
+    from numba.extending import intrinsic
+
     width = tiles(dtype).width
 
     @intrinsic
@@ -94,6 +94,8 @@ class _Tile:
     """Emits the code of one micro-kernel."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any, rows: int, vectors: int, width: int):
+        from numba.core import cgutils
+
         self.builder, self.rows, self.vectors, self.width = builder, rows, vectors, width
         a, self.a0, b, self.b0, starts, self.k, bias, self.row0, c, self.c0, self.stride, x, self.mode = arguments
         kinds = signature.args
@@ -111,6 +113,8 @@ class _Tile:
         self.fma = self._function(f"llvm.fma.{name}", 3)
 
     def _function(self, name: str, count: int) -> Any:
+        from numba.core import cgutils
+
         return cgutils.get_or_insert_function(
             self.builder.module, ir.FunctionType(self.vector, [self.vector] * count), name
         )
