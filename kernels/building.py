@@ -64,7 +64,12 @@ def _names(code: python.CodeType) -> set[str]:
 
 @functools.cache
 def _dispatcher(device: compiling.Device) -> Any:
-    return njit(**OPTIONS, **BARE)(_with_compiled_globals(device.function))
+    return _compiled(device.function)
+
+
+def _compiled(function: Callable[..., Any]) -> Any:
+    options: dict[str, Any] = {**OPTIONS, **BARE}
+    return njit(**options)(_with_compiled_globals(function))
 
 
 def _register_overloads() -> None:
@@ -132,7 +137,7 @@ def _entry_function(kernel: Kernel, dtype: str) -> Callable[..., None]:
         "int64_pointer": _int64_pointer,
         "as_double": _as_double,
         "real": getattr(np, dtype),
-        "function": njit(**OPTIONS, **BARE)(_with_compiled_globals(kernel.function)),
+        "function": _compiled(kernel.function),
     }
     exec(compile(source, __file__, "exec"), scope)
     return scope[entry_name]
@@ -154,7 +159,7 @@ class Source:
         """Compile to machine code that nothing of Numba is needed for."""
         built.append(self.function.__name__)
         target = cpu_target.target_context
-        flags = compiler.Flags()
+        flags: Any = compiler.Flags()
         cpu_target.options.parse_as_flags(flags, {"nopython": True, **OPTIONS, **BARE})
         flags.no_compile = True  # no machine code yet: the entry point comes first
         cpu_target.typing_context.refresh()
