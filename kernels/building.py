@@ -45,10 +45,11 @@ def cpu_features() -> str:
 
 
 def _with_compiled_globals(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, seeing Numba's dispatchers in place of device functions."""
+    """The same function, seeing Numba's own objects in place of device functions and declared intrinsics."""
     assert isinstance(function, python.FunctionType)
     named = {name: function.__globals__.get(name) for name in _names(function.__code__)}
-    found = {name: _dispatcher(value) for name, value in named.items() if isinstance(value, compiling.Device)}
+    kinds = (compiling.Device, compiling.Intrinsic)
+    found = {name: _known(value) for name, value in named.items() if isinstance(value, kinds)}
     copy = python.FunctionType(
         function.__code__, {**function.__globals__, **found}, function.__name__, function.__defaults__
     )
@@ -63,8 +64,11 @@ def _names(code: python.CodeType) -> set[str]:
 
 
 @functools.cache
-def _dispatcher(device: compiling.Device) -> Any:
-    return _compiled(device.function)
+def _known(declared: compiling.Device | compiling.Intrinsic) -> Any:
+    """What Numba knows a declared function as."""
+    if isinstance(declared, compiling.Intrinsic):
+        return intrinsic(declared.function)
+    return _compiled(declared.function)
 
 
 def _compiled(function: Callable[..., Any]) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import sys
 import threading
 import time
@@ -38,6 +39,32 @@ def device(function: Callable[..., Any]) -> Any:
     """Decorator for functions that kernels call; they need no entry points of their own."""
     return Device(function)
 
+
+class Intrinsic:
+    """A function that emits code; the compiler makes it one of Numba's intrinsics when it meets it."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """Decorator, as Numba's of this name, for functions of a module and for what is made during compilation."""
+    building = sys.modules.get(f"{__package__}.building")
+    return Intrinsic(function) if building is None else building.intrinsic(function)
+
+
+class _Later:
+    """A module that is imported when something of it is used first."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self._name), name)
+
+
+types: Any = _Later("numba.core.types")
+cgutils: Any = _Later("numba.core.cgutils")
 
 overloads: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
 """What `overload` declared and the compiler does not know yet."""

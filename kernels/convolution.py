@@ -16,9 +16,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffe2lrp.kernels.compiling import device, overload
-from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, STORE_TIMES, cut_rows, micro_kernel, pack_rows, tiles
+from caffe2lrp.kernels.gemm import (
+    STORE,
+    STORE_BOTH,
+    STORE_RELU,
+    STORE_TIMES,
+    cut_rows,
+    micro_kernel,
+    pack_rows,
+    prefetch_to_read,
+    prefetch_to_write,
+    tiles,
+)
 from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, kernel, threads
 from caffe2lrp.kernels.planes import Planes, Source, add_planes, plan_planes
+from caffe2lrp.kernels.rows import both_row, copy_row, rectify_row, times_row
 from caffe2lrp.kernels.share import share
 
 
@@ -263,7 +275,7 @@ def add_convolution(
     """
     g = geometry
     width = tiles(program.dtype).width
-    planes = plan_planes(g, program.dtype, width)
+    planes = plan_planes(g, program.dtype, width // 2)
     pixels = add_planes(program, planes, g, src, label)
     per_image = src.shape[1] * len(planes.residues) * planes.size
     table = pixel_tiles(g, planes, matrix.k, program.dtype)
@@ -279,18 +291,19 @@ def add_convolution(
 
 
 def pixel_tiles(geometry: Geometry, planes: Planes, k: int, dtype: str) -> np.ndarray:
-    """Tiles of pixels, (tiles, 4): start in a plane, start in the destination, vectors, and how they are stored.
+    """Tiles of pixels, (tiles, 4): start in a plane and in the destination, half vectors, and how they are stored.
 
     Where the destination's rows run on as those of the plane do, or tiles stay within rows, they are stored
-    directly (1); the others (0) go by a buffer, and their second number is the one in the plane. The last tile
-    overlaps the one before rather than reaching beyond.
+    directly (1); the others (0) go by a buffer. The last tile overlaps the one before rather than reaching beyond.
     """
     g, width = geometry, tiles(dtype).width
     dense = g.step == (1, 1) and g.start == (0, 0) and g.grid[1] == g.target[1]
     flat = (g.grid[0] - 1) * planes.pitch + g.grid[1]
     through = _line_tiles(flat, dtype)
-    direct = dense and planes.pitch == g.grid[1] and flat >= width
-    table = np.stack([through[:, 0], through[:, 0], through[:, 1], np.full(len(through), direct)], axis=1)
+    direct = dense and planes.pitch == g.grid[1] and flat >= width // 2
+    y, x = through[:, 0] // planes.pitch, through[:, 0] % planes.pitch
+    to = (y * g.step[0] + g.start[0]) * g.target[1] + x * g.step[1] + g.start[1]
+    table = np.stack([through[:, 0], to, through[:, 1], np.full(len(through), direct)], axis=1)
     if direct or not dense or g.grid[1] < 2 * width:
         return table
     row = _line_tiles(g.grid[1], dtype)
@@ -304,36 +317,46 @@ def pixel_tiles(geometry: Geometry, planes: Planes, k: int, dtype: str) -> np.nd
 
 
 def _line_tiles(length: int, dtype: str) -> np.ndarray:
-    """First pixel and number of vectors of the tiles of a line of pixels."""
+    """First pixel and number of half vectors of the tiles of a line of pixels."""
     layout = tiles(dtype)
-    vectors, wide = -(-length // layout.width), layout.vectors if length >= layout.columns else 1
-    counts = [wide] * (vectors // wide) + [1] * (vectors % wide)
-    starts = np.cumsum([0, *counts])[:-1] * layout.width
-    last = np.maximum(length - np.array(counts) * layout.width, 0)
+    half, left, counts = layout.width // 2, length, []
+    for halves in (2 * layout.vectors, 2, 1):
+        # a tile must not reach beyond the line, where there may be nothing
+        fits = length >= halves * half or halves == 1
+        count = (-(-left // half)) // halves if fits else 0
+        counts += [halves] * count
+        left -= count * halves * half
+    starts = np.cumsum([0, *counts])[:-1] * half
+    last = np.maximum(length - np.array(counts) * half, 0)
     return np.stack([np.minimum(starts, last), counts], axis=1).astype(np.int64)
 
 
-def _multiply(rows, vectors, a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+def _multiply(rows, halves, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
     """The micro-kernel, in the tile size and precision asked for."""
 
 
 @overload(_multiply)
-def _multiply_overload(rows, vectors, a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+def _multiply_overload(rows, halves, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
     layout = tiles(a.dtype.name)
     big, small = layout.rows
-    big_wide, big_slim = micro_kernel(a.dtype.name, big, layout.vectors), micro_kernel(a.dtype.name, big, 1)
-    small_wide, small_slim = micro_kernel(a.dtype.name, small, layout.vectors), micro_kernel(a.dtype.name, small, 1)
+    most = 2 * layout.vectors
+    big_two, big_one, big_half = (micro_kernel(a.dtype.name, big, halves) for halves in (most, 2, 1))
+    small_two, small_one, small_half = (micro_kernel(a.dtype.name, small, halves) for halves in (most, 2, 1))
 
-    def multiply(rows, vectors, a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+    def multiply(rows, halves, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
         if rows == big:
-            if vectors == 1:
-                big_slim(a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
+            if halves == most:
+                big_two(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
+            elif halves == 2:
+                big_one(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
             else:
-                big_wide(a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
-        elif vectors == 1:
-            small_slim(a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
+                big_half(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
+        elif halves == most:
+            small_two(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
+        elif halves == 2:
+            small_one(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
         else:
-            small_wide(a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
+            small_half(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
 
     return multiply
 
@@ -349,27 +372,56 @@ def _finish(tile, columns, rows, dst, x, base, plane, gw, pitch, width, sx, sy, 
         run = min(gw - gx, columns - i)
         at = base + (gy * sy + y0) * width + gx * sx + x0
         for r in range(rows):
-            source, out, factor = tile[r * columns + i :], dst[at + r * plane :], x[at + r * plane :]
-            if mode == STORE_TIMES:
+            source, to = r * columns + i, at + r * plane
+            if sx > 1:
                 for q in range(run):
-                    out[q * sx] = source[q] * factor[q * sx]
-            elif sx > 1:
-                for q in range(run):
-                    value = source[q]
-                    out[q * sx] = zero if mode == STORE_RELU and value < zero else value
+                    value = tile[source + q]
+                    value = zero if mode == STORE_RELU and value < zero else value
+                    dst[to + q * sx] = value * x[to + q * sx] if mode == STORE_TIMES else value
+            elif mode == STORE_TIMES:
+                times_row(tile, source, x, to, dst, to, run)
             elif mode == STORE_RELU:
-                for q in range(run):
-                    out[q] = zero if source[q] < zero else source[q]
+                rectify_row(tile, source, dst, to, run)
             elif mode == STORE_BOTH:
-                for q in range(run):
-                    out[q] = source[q]
-                    factor[q] = zero if source[q] < zero else source[q]
+                both_row(tile, source, dst, to, x, to, run)
             else:
-                for q in range(run):
-                    out[q] = source[q]
+                copy_row(tile, source, dst, to, run)
         i += pitch - gx
         gx = 0
         gy += 1
+
+
+_LINE = 64  # bytes of a cache line
+_AHEAD = 512  # values of the weights that are asked for before they are needed
+_SHORT = 300  # terms of a sum that is over before the stores of the tile before it are
+
+
+@device
+def _prefetch(dst, x, at, rows, plane, columns, mode):  # type: ignore[no-untyped-def]
+    """Have the lines that a tile is stored to, and multiplied by, on their way while it is summed up."""
+    step = _LINE // dst.itemsize
+    for r in range(rows):
+        place = at + r * plane
+        for i in range(place, place + columns, step):
+            prefetch_to_write(dst, i)
+        if mode == STORE_TIMES:
+            for i in range(place, place + columns, step):
+                prefetch_to_read(x, i)
+        elif mode == STORE_BOTH:
+            for i in range(place, place + columns, step):
+                prefetch_to_write(x, i)
+
+
+@device
+def _place(unit, batch, groups, tiles, blocks, by_rows):  # type: ignore[no-untyped-def]
+    """Image, group, tile of pixels and block of rows of a unit; what threads share is outermost, and stays cached."""
+    if by_rows != 0:
+        rest, t = unit // tiles, unit % tiles
+        rest, n = rest // batch, rest % batch
+        return n, rest // blocks, t, rest % blocks
+    rest, i = unit // blocks, unit % blocks
+    rest, t = rest // tiles, rest % tiles
+    return rest // groups, rest % groups, t, i
 
 
 @kernel
@@ -383,26 +435,45 @@ def convolution(
     tile = scratch[part * (scratch.size // parts) :]
     limit = (gh - 1) * pitch + gw
     start, stop = share(batch * groups * table.shape[0] * blocks.shape[0], part, parts)
-    for unit in range(start, stop):
-        if by_rows != 0:  # what threads share is outermost, and stays in their caches
-            rest, t = unit // table.shape[0], unit % table.shape[0]
-            rest, n = rest // batch, rest % batch
-            group, i = rest // blocks.shape[0], rest % blocks.shape[0]
-        else:
-            rest, i = unit // blocks.shape[0], unit % blocks.shape[0]
-            rest, t = rest // table.shape[0], rest % table.shape[0]
-            n, group = rest // groups, rest % groups
-        first, rows, vectors = blocks[i, 0], blocks[i, 1], table[t, 2]
+    n, group, t, i = _place(start, batch, groups, table.shape[0], blocks.shape[0], by_rows)
+    for _ in range(start, stop):
+        first, rows, halves = blocks[i, 0], blocks[i, 1], table[t, 2]
         a0, row0 = group * packed_rows * k + blocks[i, 2], group * packed_rows + first
         b0 = (n * groups + group) * per_group + table[t, 0]
         c0 = ((n * groups + group) * m + first) * plane
         valid = min(rows, m - first)
+        # the next block of rows comes after the last tile of pixels, or at once
+        ahead = k * rows if by_rows != 0 and t == table.shape[0] - 1 and n == batch - 1 else _AHEAD
+        if k < _SHORT:
+            _prefetch(dst, x, c0 + table[t, 1], valid, plane, halves * lanes // 2, mode)
         if table[t, 3] != 0 and valid == rows:
-            _multiply(rows, vectors, a, a0, src, b0, starts, k, bias, row0, dst, c0 + table[t, 1], plane, x, mode)
+            _multiply(rows, halves, a, a0, ahead, src, b0, starts, k, bias, row0, dst, c0 + table[t, 1], plane, x, mode)
         else:
-            columns = vectors * lanes
-            _multiply(rows, vectors, a, a0, src, b0, starts, k, bias, row0, tile, 0, columns, x, STORE)
+            columns = halves * lanes // 2
+            _multiply(rows, halves, a, a0, ahead, src, b0, starts, k, bias, row0, tile, 0, columns, x, STORE)
             _finish(
                 tile, columns, valid, dst, x, c0, plane, gw, pitch, target_w, step_x, step_y, x0, y0,
                 table[t, 0], limit, mode,
             )  # fmt: skip
+        if by_rows != 0:
+            t += 1
+            if t == table.shape[0]:
+                t = 0
+                n += 1
+                if n == batch:
+                    n = 0
+                    i += 1
+                    if i == blocks.shape[0]:
+                        i = 0
+                        group += 1
+        else:
+            i += 1
+            if i == blocks.shape[0]:
+                i = 0
+                t += 1
+                if t == table.shape[0]:
+                    t = 0
+                    group += 1
+                    if group == groups:
+                        group = 0
+                        n += 1

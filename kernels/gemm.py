@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from caffe2lrp.kernels.compiling import cpu_features
+from caffe2lrp.kernels.compiling import cgutils, cpu_features, intrinsic, types
 
 # What happens to a finished tile: + is the bias of each row, x is an array of the shape of the result.
 STORE = 0  # c = tile + bias
@@ -69,17 +69,17 @@ def pack_rows(matrix: np.ndarray, cut: list[int]) -> np.ndarray:
 
 
 @functools.cache
-def micro_kernel(dtype: str, rows: int, vectors: int) -> Any:
-    """Intrinsic ``f(a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)`` for a tile of rows x vectors."""
-    from numba import types
-    from numba.extending import intrinsic
+def micro_kernel(dtype: str, rows: int, halves: int) -> Any:
+    """Intrinsic ``f(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)`` for rows x half vectors.
 
-    width = tiles(dtype).width
+    While it reads A it asks for what lies `ahead`: the processor by itself does so within pages of 4 KB only.
+    """
+    vectors, width = max(halves // 2, 1), tiles(dtype).width // (1 if halves > 1 else 2)
 
     @intrinsic
-    def tile(typingctx, a, a0, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+    def tile(typingctx, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
         word = types.intp
-        signature = types.void(a, word, b, word, starts, word, bias, word, c, word, word, x, word)
+        signature = types.void(a, word, word, b, word, starts, word, bias, word, c, word, word, x, word)
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             _Tile(context, builder, signature, arguments, rows, vectors, width).emit()
@@ -90,21 +90,48 @@ def micro_kernel(dtype: str, rows: int, vectors: int) -> Any:
     return tile
 
 
+def emit_prefetch(builder: Any, base: Any, index: Any, write: int) -> None:
+    """Emit the request for the cache line of base[index]; any address will do."""
+    small, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, small, small, small])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    address = builder.bitcast(builder.gep(base, [index]), byte)
+    builder.call(function, [address, *(ir.Constant(small, n) for n in (write, 3, 1))])
+
+
+def _prefetching(write: int) -> Any:
+    @intrinsic
+    def prefetch(typingctx, array, index):  # type: ignore[no-untyped-def]
+        """Ask for the cache line of ``array[index]``."""
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            data = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0]).data
+            emit_prefetch(builder, data, arguments[1], write)
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp), codegen
+
+    return prefetch
+
+
+prefetch_to_read, prefetch_to_write = _prefetching(0), _prefetching(1)
+
+
 class _Tile:
     """Emits the code of one micro-kernel."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any, rows: int, vectors: int, width: int):
-        from numba.core import cgutils
-
         self.builder, self.rows, self.vectors, self.width = builder, rows, vectors, width
-        a, self.a0, b, self.b0, starts, self.k, bias, self.row0, c, self.c0, self.stride, x, self.mode = arguments
+        a, self.a0, self.ahead, b, self.b0, starts, self.k, bias, self.row0, c, self.c0, self.stride, x, self.mode = (
+            arguments
+        )
         kinds = signature.args
 
         def data(i: int, value: Any) -> Any:
             return cgutils.create_struct_proxy(kinds[i])(context, builder, value).data
 
-        self.a, self.b, self.starts, self.bias = data(0, a), data(2, b), data(4, starts), data(6, bias)
-        self.c, self.x = data(8, c), data(11, x)
+        self.a, self.b, self.starts, self.bias = data(0, a), data(3, b), data(5, starts), data(7, bias)
+        self.c, self.x = data(9, c), data(12, x)
         self.scalar = self.a.type.pointee
         self.vector = ir.VectorType(self.scalar, width)
         self.word = ir.IntType(64)
@@ -113,8 +140,6 @@ class _Tile:
         self.fma = self._function(f"llvm.fma.{name}", 3)
 
     def _function(self, name: str, count: int) -> Any:
-        from numba.core import cgutils
-
         return cgutils.get_or_insert_function(
             self.builder.module, ir.FunctionType(self.vector, [self.vector] * count), name
         )
@@ -177,6 +202,7 @@ class _Tile:
         a_row = builder.add(self.a0, builder.mul(i, self._int(self.rows)))
         b_row = builder.add(self.b0, builder.load(builder.gep(self.starts, [i])))
         columns = [self._load(self.b, builder.add(b_row, self._int(v * self.width))) for v in range(self.vectors)]
+        emit_prefetch(builder, self.a, builder.add(a_row, self.ahead), write=0)
         added = []
         for m in range(self.rows):
             factor = self._spread(self.a, builder.add(a_row, self._int(m)))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 
 from caffe2lrp.kernels.launch import F1, I1, Int, Program, kernel, scratch
+from caffe2lrp.kernels.rows import copy_row
 from caffe2lrp.kernels.share import share
 
 if TYPE_CHECKING:
@@ -150,8 +151,7 @@ def lay_out(
         values = src[(image * source_h + y) * source_w + first : (image * source_h + y + 1) * source_w]
         valid = (source_w - first + sx - 1) // sx
         if sx == 1:
-            for i in range(valid):
-                line[i] = values[i]
+            copy_row(values, 0, line, 0, valid)
         else:
             for i in range(valid):
                 line[i] = values[i * sx]

@@ -12,10 +12,12 @@ import numpy as np
 
 from caffe2lrp.kernels.compiling import device
 from caffe2lrp.kernels.launch import F2, F3, Float, Int, kernel
+from caffe2lrp.kernels.rows import copy_row
 from caffe2lrp.kernels.share import share
 
 # Values of an image, with its padding, that one thread takes at a time: they stay in its cache.
 _BAND = 4096
+_LONG_ROW = 48
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,13 @@ def _copy(source, values):  # type: ignore[no-untyped-def]
 
 
 @device
-def _spread(source, step, values):  # type: ignore[no-untyped-def]
+def _spread(source, at, n, step, values, start):  # type: ignore[no-untyped-def]
+    """Copy n values to each `step`-th place from `start` on."""
     if step == 1:
-        _copy(source, values[: source.size])
+        copy_row(source, at, values, start, n)
     else:
-        for i in range(source.size):
-            values[i * step] = source[i]
+        for i in range(n):
+            values[start + i * step] = source[at + i]
 
 
 @device
@@ -108,11 +111,10 @@ def _collect_three(sums, places, given, cell):  # type: ignore[no-untyped-def]
 
 
 @device
-def _fill_band(x, top, px, pitch, band):  # type: ignore[no-untyped-def]
+def _fill_band(x, height, width, top, px, pitch, band):  # type: ignore[no-untyped-def]
     """Copy the rows of an image from `top` on into a band, which is set to what is to lie around them."""
-    for y in range(max(top, 0), min(top + band.size // pitch, x.shape[0])):
-        at = (y - top) * pitch + px
-        _copy(x[y], band[at : at + x.shape[1]])
+    for y in range(max(top, 0), min(top + band.size // pitch, height)):
+        copy_row(x, y * width, band, (y - top) * pitch + px, width)
 
 
 @kernel
@@ -122,32 +124,43 @@ def max_pooling(
 ) -> None:  # fmt: skip
     """y = largest value of each window; a NaN is passed over, as in Caffe.
 
-    A band of the image (see `Bands`) is laid out with its padding. Maxima are taken down its columns and along its
-    rows at every place, in long runs; windows are then found where they start.
+    For a band of the image (see `Bands`) maxima are taken down the columns, then along the rows at every place, in long
+    runs; windows are found where they start. Down the columns it is a long run, too, over the band laid out with its
+    padding; long rows of windows with a stride are taken one by one instead.
     """
     start, stop = share(y.shape[0] * count, part, parts)
     lowest = -x.dtype.type(3.4028234663852886e38)  # Caffe starts from -FLT_MAX, in double precision too
-    n = (rows - kh + 1) * pitch
+    height_in, width_in = x.shape[1], x.shape[2]
+    by_rows = sy > 1 and width_in >= _LONG_ROW
+    step = 1 if by_rows else sy
+    n = ((height - 1) * step + 1) * pitch
     band, down = room[part, : rows * pitch], room[part, rows * pitch : rows * pitch + n]
     along = band[: n - kw + 1]
     for unit in range(start, stop):
         c, first = unit // count, unit % count * height
         last = min(first + height, y.shape[1])
-        _set_all(band, lowest)
-        _fill_band(x[c], first * sy - py, px, pitch, band)
         _set_all(down, lowest)
-        for ky in range(kh):
-            _keep_larger(down, band[ky * pitch : ky * pitch + n])
+        if not by_rows:
+            _set_all(band, lowest)
+            _fill_band(x[c].reshape(-1), height_in, width_in, first * sy - py, px, pitch, band)
+            for ky in range(kh):
+                _keep_larger(down, band[ky * pitch : ky * pitch + n])
+        else:
+            for oy in range(first, last):
+                line = down[(oy - first) * pitch + px : (oy - first) * pitch + px + width_in]
+                for iy in range(max(oy * sy - py, 0), min(oy * sy - py + kh, height_in)):
+                    _keep_larger(line, x[c, iy])
         _copy(down, along)
         for kx in range(1, kw):
             _keep_larger(along, down[kx : kx + along.size])
-        for oy in range(last - first):
-            out, found = y[c, first + oy], along[oy * sy * pitch :]
+        out = y[c].reshape(-1)
+        for oy in range(first, last):
+            found, at = (oy - first) * step * pitch, oy * y.shape[2]
             if sx == 1:
-                _copy(found, out)
+                copy_row(along, found, out, at, y.shape[2])
             else:
-                for ox in range(out.size):
-                    out[ox] = found[ox * sx]
+                for ox in range(y.shape[2]):
+                    out[at + ox] = along[found + ox * sx]
 
 
 @kernel
@@ -210,14 +223,16 @@ def max_pooling_relevance_by_runs(
     _set_all(wanted, none)
     _set_all(given, zero)
     for c in range(start, stop):
-        _fill_band(x[c], -py, px, pitch, image)
+        _fill_band(x[c].reshape(-1), x.shape[1], x.shape[2], -py, px, pitch, image)
         _set_all(sums, zero)
+        highest, arriving = y[c].reshape(-1), r[c].reshape(-1)
         for first in range(0, y.shape[1], height):
             count = min(height, y.shape[1] - first)
             n, base = (count - 1) * pitch + width, first * sy * pitch
             for i in range(count):
-                _spread(y[c, first + i], sx, wanted[i * pitch :])
-                _spread(r[c, first + i], sx, given[2 + i * pitch :])
+                at = (first + i) * y.shape[2]
+                _spread(highest, at, y.shape[2], sx, wanted, i * pitch)
+                _spread(arriving, at, y.shape[2], sx, given, 2 + i * pitch)
             found, passed = places[: n + 4], given[: n + 4]  # two windows before and after are none
             _set_all(found, x.dtype.type(-1))
             for ky in range(kh - 1, -1, -1):  # backwards: the first maximum is the last that is found
@@ -234,9 +249,9 @@ def max_pooling_relevance_by_runs(
                 else:
                     for kx in range(kw):
                         _collect(line[kx:], found[2 : 2 + n], passed[2 : 2 + n], x.dtype.type(kw * ky + kx))
+        below = r_in[c].reshape(-1)
         for iy in range(x.shape[1]):
-            at = (iy + py) * pitch + px
-            _copy(sums[at : at + x.shape[2]], r_in[c, iy])
+            copy_row(sums, (iy + py) * pitch + px, below, iy * x.shape[2], x.shape[2])
 
 
 @kernel

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffe2lrp.kernels.compiling import device
+from caffe2lrp.kernels.gemm import STORE_BOTH, STORE_RELU
 from caffe2lrp.kernels.launch import F1, F2, F3, F4, Float, Int, Program, kernel, scratch
 from caffe2lrp.kernels.planes import SLACK, Planes
+from caffe2lrp.kernels.rows import copy_row
 from caffe2lrp.kernels.share import share
 
 # How a denominator z is stabilised.
@@ -114,16 +116,18 @@ def ratio_planes(
     for unit in range(start, stop):
         o, c = unit // r.shape[1], unit % r.shape[1]
         first = ((o * z.shape[1] + group) * r.shape[1] + c) * size
-        plane = out[first : first + size]
+        plane, pixels = out[first : first + size], height * width
+        # formed at the end of the plane in one long run, and moved to its rows from there
+        end = plane[size - pixels :]
+        _ratio(r[o, c], z[o, group, c], factor, epsilon, mode, end)
         for i in range(left + above * pitch):
             plane[i] = zero
         for y in range(height):
             at = left + (above + y) * pitch
-            pixels = slice(y * width, (y + 1) * width)
-            _ratio(r[o, c, pixels], z[o, group, c, pixels], factor, epsilon, mode, plane[at : at + width])
+            copy_row(plane, size - pixels + y * width, plane, at, width)
             for i in range(at + width, at + pitch):
                 plane[i] = zero
-        for i in range(left + (above + height) * pitch, left + rows * pitch):
+        for i in range(left + (above + height) * pitch, size):
             plane[i] = zero
 
 
@@ -161,12 +165,18 @@ def sum_sources(part: Int, parts: Int, c: F3, r: F2) -> None:
 
 
 @kernel
-def sum_parts(part: Int, parts: Int, z: F3, y: F2, rectify: Int) -> None:
-    """y = z[:, 0] + z[:, 1], and max(., 0) of it if `rectify`; z is (outer, 2, n)."""
+def sum_parts(part: Int, parts: Int, z: F3, y: F2, rectified: F2, mode: Int) -> None:
+    """y = z[:, 0] + z[:, 1] for z (outer, 2, n): as it is, rectified, or both, by the modes of `kernels.gemm`."""
     start, stop = share(y.shape[1], part, parts)
     zero = y.dtype.type(0)
     for o in range(y.shape[0]):
-        above, below, out = z[o, 0, start:stop], z[o, 1, start:stop], y[o, start:stop]
-        for i in range(out.size):
-            value = above[i] + below[i]
-            out[i] = zero if rectify != 0 and value < zero else value
+        above, below, out, other = z[o, 0, start:stop], z[o, 1, start:stop], y[o, start:stop], rectified[o, start:stop]
+        if mode == STORE_BOTH:
+            for i in range(out.size):
+                value = above[i] + below[i]
+                out[i] = value
+                other[i] = zero if value < zero else value
+        else:
+            for i in range(out.size):
+                value = above[i] + below[i]
+                out[i] = zero if mode == STORE_RELU and value < zero else value

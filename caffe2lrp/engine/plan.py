@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from caffe2lrp.engine.buffers import Buffers
 from caffe2lrp.engine.registry import FORWARD
 from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer, Network
@@ -45,6 +46,7 @@ class ForwardPlan:
         self.network = network
         self.dtype = dtype
         self.program = launch.Program(dtype)
+        self._buffers = Buffers(network, dtype, keep)
         self.values: dict[str, np.ndarray] = {blob: self.new(shape) for blob, shape in network.inputs.items()}
         self.internals: dict[str, Any] = {}  # what layers keep besides their blobs, for the way back
         self.lock = threading.Lock()
@@ -58,9 +60,10 @@ class ForwardPlan:
         self._keep = keep
         import caffe2lrp.engine.layers  # noqa: F401  (fills the table of functions)
 
-        for layer in network.layers:
+        for place, layer in enumerate(network.layers):
             if layer.outputs[0] not in self.values:  # else its work is done by the layer before
                 FORWARD[layer.type](self, layer)
+            self._buffers.done(place)
 
     def new(self, shape: Shape) -> np.ndarray:
         """A new buffer."""
@@ -77,8 +80,13 @@ class ForwardPlan:
     def output(self, layer: Layer, index: int = 0) -> np.ndarray:
         """Buffer for an output of the layer."""
         blob = layer.outputs[index]
-        self.values[blob] = self.new(self.network.shapes[blob])
+        self.values[blob] = self._buffers.new(blob)
         return self.values[blob]
+
+    def constant(self, layer: Layer, value: Any) -> None:
+        """Give a layer an output that no run changes; its memory is its own."""
+        blob = layer.outputs[0]
+        self.values[blob] = np.ascontiguousarray(np.broadcast_to(value, self.network.shapes[blob]), self.dtype)
 
     def linear_outputs(self, layer: Layer) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Buffers for the output of a linear layer and for what the ReLU behind it makes of it.
@@ -99,6 +107,7 @@ class ForwardPlan:
     def alias(self, blob: str, value: np.ndarray) -> None:
         """Let a blob be the same memory as another value."""
         self.values[blob] = value.reshape(self.network.shapes[blob])
+        self._buffers.enter(blob, value)
 
     def watch(self, problem: Callable[[int], str]) -> np.ndarray:
         """A flag for a kernel: if it becomes 1 + a place, a run ends in the error that `problem` says of the place."""
@@ -111,6 +120,7 @@ class ForwardPlan:
         inputs = self.inputs(layer)
         ((position, count),) = layer.params.indices([x.shape for x in inputs]).items()
         values, blob = inputs[position].reshape(-1), layer.inputs[position]
+        self._buffers.enter(f"indices of {layer.name}", values)  # the message needs them at the end
         return self.watch(
             lambda n: f"{layer}: value {n} of '{blob}' is {values[n]:g} and no whole number from 0 to {count - 1}"
         )
@@ -188,7 +198,7 @@ def forward_plan(
 
 
 _making = threading.RLock()
-_KEPT = 8  # plans hold packed weights and buffers of the size of all blobs: only the latest are worth keeping
+_KEPT = 16  # plans hold packed weights and buffers of the size of all blobs: only the latest are worth keeping
 
 
 def cached(network: Network, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:

@@ -1,1 +1,1 @@
-"""Speed and memory, side by side with a peer in one run: `make bench`."""
+"""Speed and memory beside other programs that do the same: `make bench`, docs/performance.md."""

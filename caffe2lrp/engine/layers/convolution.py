@@ -70,10 +70,9 @@ def _by_sign(
     found = _derive(plan, form, products.images(outputs[0]).shape, products, plan.program)
     plan.found(form.derivation, found)
     outer = form.x.shape[0] * products.params.group
-    parts = found[-1].reshape(outer, 2, -1)
-    for array, rectify in ((plain, False), (rectified, True)):
-        if array is not None:
-            plan.program.add(sharing.sum_parts, parts, array.reshape(outer, -1), rectify, label=layer.name)
+    parts, first = found[-1].reshape(outer, 2, -1), outputs[0].reshape(outer, -1)
+    mode = STORE_BOTH if len(outputs) == 2 else STORE if rectified is None else STORE_RELU
+    plan.program.add(sharing.sum_parts, parts, first, outputs[-1].reshape(outer, -1), mode, label=layer.name)
 
 
 class _Products:

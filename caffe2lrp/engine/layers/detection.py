@@ -17,8 +17,7 @@ from caffe2lrp.layers.detection import DetectionOutput, PriorBox, ProposalLayer
 def _prior_box(plan: ForwardPlan, layer: Layer) -> None:
     """The values are there before the program runs."""
     assert isinstance(layer.params, PriorBox)
-    values = layer.params.values([x.shape for x in plan.inputs(layer)])
-    np.copyto(plan.output(layer), values, casting="same_kind")
+    plan.constant(layer, layer.params.values([x.shape for x in plan.inputs(layer)]))
 
 
 @forward(DetectionOutput)

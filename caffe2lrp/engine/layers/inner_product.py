@@ -23,6 +23,7 @@ from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import activation, eltwise
 from caffe2lrp.kernels import inner_product as kernels
 from caffe2lrp.kernels import relevance as sharing
+from caffe2lrp.kernels.gemm import STORE, STORE_RELU
 from caffe2lrp.kernels.launch import Program
 from caffe2lrp.layers.inner_product import InnerProduct
 from caffe2lrp.rules import FULL, NEGATIVE, POSITIVE, Denominator, Rule
@@ -40,9 +41,9 @@ def _inner_product(plan: ForwardPlan, layer: Layer) -> None:
         form = form_by_sign(plan, layer)
         parts = _signed_denominators(plan, form, plan.program)
         plan.found(form.derivation, parts)
-        plan.program.add(
-            sharing.sum_parts, parts.reshape(1, 2, -1), first.reshape(1, -1), plain is None, label=layer.name
-        )
+        flat = first.reshape(1, -1)
+        mode = STORE_RELU if plain is None else STORE
+        plan.program.add(sharing.sum_parts, parts.reshape(1, 2, -1), flat, flat, mode, label=layer.name)
     else:
         bias = plan.weight(layer, "bias") if "bias" in layer.weights else np.zeros(w.shape[0], plan.dtype)
         plan.program.add(

@@ -10,10 +10,10 @@ from caffe2lrp.layers.source import DummyData, Parameter
 
 @forward(Parameter)
 def _parameter(plan: ForwardPlan, layer: Layer) -> None:
-    plan.output(layer)[...] = layer.weights["value"]
+    plan.constant(layer, layer.weights["value"])
 
 
 @forward(DummyData)
 def _dummy_data(plan: ForwardPlan, layer: Layer) -> None:
     assert isinstance(layer.params, DummyData)
-    plan.output(layer)[...] = layer.params.value
+    plan.constant(layer, layer.params.value)

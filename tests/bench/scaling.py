@@ -1,0 +1,118 @@
+"""How the cost grows with threads, images in a batch, targets, and the size of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import caffe2lrp
+from caffe2lrp.ir import Network
+from caffe2lrp.kernels import launch
+from tests.bench.limits import RULES
+from tests.bench.networks import TITLES, random_input
+from tests.bench.report import Bounds, Row, against, times_faster
+from tests.bench.timing import median_times
+
+if TYPE_CHECKING:
+    from tests.bench.context import Bench
+
+THREADS: Bounds = (1.7, 1.9)  # of two threads over one
+BATCH: dict[str, Bounds] = {"googlenet": (0.85, None), "caffenet": (0.45, None)}  # per image, 16 over 1
+TARGETS: Bounds = (1.0, None)
+AREA: Bounds = (1.1, None)  # linear within a tenth
+SIZES = (227, 454, 908)
+
+_NONE: Bounds = (None, None)
+_ROUNDS = 4
+
+
+def rows(bench: Bench) -> Iterator[Row]:
+    """The section."""
+    for name in ("googlenet", "caffenet"):
+        network = bench.network(name)
+        if network is None:
+            continue
+        title = TITLES[name]
+        if bench.threads > 1:
+            yield from thread_rows(network, title, bench.runs)
+        yield from batch_rows(network, title, 16, bench.runs, BATCH[name])
+        yield from target_rows(network, title, 5, bench.runs)
+    network = bench.network("squeezenet")
+    if network is not None:
+        yield from area_rows(network, TITLES["squeezenet"], SIZES, bench.runs)
+
+
+def passes(network: Network, x: np.ndarray, *rules: str) -> dict[str, Callable[[], Any]]:
+    """The forward pass, and explanations by some rules."""
+    functions: dict[str, Callable[[], Any]] = {"forward": lambda: network.forward(x)}
+    for rule in rules:
+        functions[rule] = lambda rule=rule: caffe2lrp.explain(  # type: ignore[misc]
+            network, x, 1, lrn="identity", **RULES[rule]
+        )
+    return functions
+
+
+def thread_rows(network: Network, title: str, runs: int) -> Iterator[Row]:
+    """Two threads against one, in several rounds, so that a slow moment hits both."""
+    functions = passes(network, random_input(network), "epsilon", "alphabeta")
+    before = launch.threads()
+    times: dict[int, list[dict[str, float]]] = {1: [], 2: []}
+    try:
+        for _ in range(_ROUNDS):
+            for count, found in times.items():
+                launch.set_threads(count)
+                found.append(median_times(functions, -(-runs // _ROUNDS)))
+    finally:
+        launch.set_threads(before)
+    for name in functions:
+        one, two = (float(np.median([found[name] for found in times[count]])) for count in (1, 2))
+        yield times_faster("scaling", f"{title} {name}, 2 threads", two, "1 thread", one, THREADS)
+
+
+def batch_rows(network: Network, title: str, size: int, runs: int, bounds: Bounds) -> Iterator[Row]:
+    """Each image of a batch against one alone."""
+    one, many = (
+        passes(network, random_input(network, (n, *network.input_shape[1:])), "epsilon") for n in (1, size)
+    )  # fmt: skip
+    for name in one:
+        times = median_times({"one": one[name], "many": many[name]}, runs)
+        held = bounds if name == "forward" else _NONE
+        what = f"{title} {name}, batch {size}, per image"
+        yield against("scaling", what, times["many"] / size, "batch 1", times["one"], held)
+
+
+def target_rows(network: Network, title: str, count: int, runs: int) -> Iterator[Row]:
+    """Several targets of one image against one forward pass and as many relevance passes."""
+    x = random_input(network)
+
+    def targets(rule: str) -> None:
+        session = caffe2lrp.Session(network, x)
+        for target in range(count):
+            session.explain(target, lrn="identity", **RULES[rule])
+
+    for rule in ("epsilon", "alphabeta"):
+        functions = passes(network, x, rule)
+        functions["targets"] = lambda rule=rule: targets(rule)  # type: ignore[misc]
+        times = median_times(functions, runs)
+        apart = times["forward"] + count * (times[rule] - times["forward"])
+        what = f"{title} {rule}, {count} targets"
+        yield against("scaling", what, times["targets"], f"forward + {count} x back", apart, TARGETS)
+
+
+def area_rows(network: Network, title: str, sizes: Sequence[int], runs: int) -> Iterator[Row]:
+    """Time per pixel of larger images against that of the smallest."""
+    first: dict[str, float] = {}
+    for size in sizes:
+        x = random_input(network, (*network.input_shape[:2], size, size))
+        times = median_times(passes(network.with_input_shape(x.shape), x, "epsilon"), max(runs // 4, 3))
+        for name, value in times.items():
+            pixel = 1e6 * value / size**2
+            if size == sizes[0]:
+                first[name] = pixel
+                continue
+            yield Row(
+                "scaling", f"{title} {name}, {size} x {size}, per pixel", pixel, "ns", f"{sizes[0]} x {sizes[0]}",
+                first[name], pixel / first[name], *AREA,
+            )  # fmt: skip

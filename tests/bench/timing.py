@@ -1,0 +1,53 @@
+"""Times of functions in one process, and of programs as processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+PAUSE = 0.05  # seconds; onnxruntime's threads keep cores busy for a while after their work is done
+
+
+def median_times(functions: Mapping[str, Callable[[], Any]], runs: int) -> dict[str, float]:
+    """Median milliseconds of each function; they take turns, so that a slow moment hits all alike.
+
+    After each pause a function runs once untimed: what is timed is the program in use, not cores that wake up and
+    caches that another program has filled.
+    """
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for function in functions.values():
+        function()
+    for _ in range(runs):
+        for name, function in functions.items():
+            time.sleep(PAUSE)
+            function()
+            started = time.perf_counter()
+            function()
+            times[name].append(1e3 * (time.perf_counter() - started))
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def run_python(arguments: list[str], environment: Mapping[str, str] | None = None) -> str:
+    """Run the interpreter in the project's folder and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, check=False,
+        env={**os.environ, **(environment or {})},
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"python {' '.join(arguments)} failed:\n{done.stderr}")
+    return done.stdout
+
+
+def wall_time(arguments: list[str], environment: Mapping[str, str] | None = None) -> float:
+    """Seconds of a Python program as a whole process."""
+    started = time.perf_counter()
+    run_python(arguments, environment)
+    return time.perf_counter() - started

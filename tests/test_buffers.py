@@ -1,0 +1,63 @@
+"""Where blobs lie in memory: joined ones side by side, and one in the place of another that is no longer read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from caffe2lrp.engine.plan import ForwardPlan
+from caffe2lrp.ir import Network
+from caffe2lrp.layers import activation, eltwise, join, reshape, source
+from caffe2lrp.layers.convolution import Convolution
+from tests import naive
+from tests.layer_cases import assert_close, build, random_input
+
+
+def branches(batch: int = 1) -> Network:
+    """Concats of concats, of a blob that is joined twice, of the input, of a constant and of views of other blobs."""
+    return build(
+        {"data": (batch, 3, 9, 7)},
+        ("a", Convolution(4, (3, 3), pad=(1, 1)), ["data"], ["a"]),
+        ("b", Convolution(6, (1, 1)), ["data"], ["b"]),
+        ("relu", activation.ReLU(), ["b"], ["b+"]),
+        ("ab", join.Concat(1), ["a", "b+"], ["ab"]),
+        ("c", Convolution(5, (1, 1)), ["ab"], ["c"]),
+        ("constant", source.DummyData((batch, 2, 9, 7), 0.5), [], ["constant"]),
+        ("flat", reshape.Reshape((0, 5, 9, 7)), ["c"], ["same"]),
+        ("cd", join.Concat(1), ["c", "constant", "c", "data", "same"], ["cd"]),
+        ("all", join.Concat(1), ["cd", "ab"], ["all"]),
+        ("d", Convolution(30, (1, 1)), ["all"], ["d"]),
+        ("sum", eltwise.Eltwise(), ["d", "all"], ["sum"]),
+        ("e", Convolution(2, (1, 1)), ["sum"], ["e"]),
+        ("f", Convolution(23, (1, 1)), ["e"], ["f"]),
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("keep", [None, "f", "f a c", "b cd"])
+def test_whatever_is_kept_is_right(keep: str | None, batch: int) -> None:
+    network = branches(batch)
+    x = random_input(network)
+    expected = naive.forward(network, x)
+    kept = None if keep is None else frozenset(keep.split())
+    plan = ForwardPlan(network, x.dtype, kept)
+    for _ in range(2):  # the second run finds the memory as the first left it
+        found = plan.run({"data": x}, sorted(kept or network.shapes))
+        for blob, values in found.items():
+            assert_close(values, expected[blob], 1e-12)
+
+
+def test_joined_blobs_lie_side_by_side() -> None:
+    plan = ForwardPlan(branches(), np.dtype("float32"), None)
+    for blob, whole in (("a", "ab"), ("b+", "ab"), ("ab", "all"), ("c", "cd"), ("cd", "all")):
+        assert np.shares_memory(plan.values[blob], plan.values[whole])
+    for blob in ("data", "constant"):
+        assert not np.shares_memory(plan.values[blob], plan.values["all"])
+
+
+def test_memory_is_taken_over_where_not_all_is_kept() -> None:
+    network, others = branches(), ("all", "d", "sum", "e")
+    plan = ForwardPlan(network, np.dtype("float32"), frozenset({"f"}))
+    assert any(np.shares_memory(plan.values["f"], plan.values[blob]) for blob in others)
+    everything = ForwardPlan(network, np.dtype("float32"), None)
+    assert not any(np.shares_memory(everything.values["f"], everything.values[blob]) for blob in others)
