@@ -1,124 +1,113 @@
-"""Compiling kernels with Numba, and keeping what was compiled.
+"""What kernels are declared with, and how they become native code: from the cache, or else by the compiler.
 
-All settings of the compiler are here. Compiled code is cached on disk, and a cached entry is valid for
-exactly the sources of all kernels (a kernel inlines others, so its own file's date says too little).
+Numba is imported only where something has to be compiled. Then it is imported once, by `building`.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import os
+import importlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
-from numba.core.ccallback import CFunc
-from numba.core.registry import cpu_target
-from numba.extending import intrinsic as _typed_intrinsic
+from caffe2lrp.kernels import store
 
-from caffe2lrp.kernels.launch import _RANK, Kernel
+if TYPE_CHECKING:
+    from caffe2lrp.kernels.building import Source
+    from caffe2lrp.kernels.launch import Kernel
 
-# Sums may be reordered and fused (the result differs by rounding only); NaN and infinity keep their meaning.
-FASTMATH = {"reassoc", "contract", "nsz"}
-OPTIONS: dict[str, Any] = {"nopython": True, "nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Device:
+    """A function that kernels call; it is compiled with each of them."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run it as plain Python."""
+        return self.function(*arguments)
 
 
 def device(function: Callable[..., Any]) -> Any:
     """Decorator for functions that kernels call; they need no entry points of their own."""
-    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return njit(fastmath=FASTMATH, error_model="numpy", nogil=True, **options)(function)
+    return Device(function)
 
 
-intrinsic: Any = _typed_intrinsic  # calls leave out the typing context, which its type does not tell
+class Intrinsic:
+    """A function that emits code; the compiler makes it one of Numba's intrinsics when it meets it."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
 
 
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """Decorator, as Numba's of this name, for functions of a module and for what is made during compilation."""
+    building = sys.modules.get(f"{__package__}.building")
+    return Intrinsic(function) if building is None else building.intrinsic(function)
+
+
+class _Later:
+    """A module that is imported when something of it is used first."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self._name), name)
+
+
+types: Any = _Later("numba.core.types")
+cgutils: Any = _Later("numba.core.cgutils")
+
+overloads: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
+"""What `overload` declared and the compiler does not know yet."""
+
+
+def overload(function: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Decorator, as Numba's of this name: it returns what to compile for a function, given the types of arguments."""
+
+    def declare(implementation: Function) -> Function:
+        overloads.append((function, implementation))
+        return implementation
+
+    return declare
+
+
+@functools.cache
 def cpu_features() -> frozenset[str]:
     """Features of the processor that code is generated for, for example ``avx512f``."""
-    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    kept = store.read("processor")
+    if kept is None:
+        from caffe2lrp.kernels import building
+
+        features = building.cpu_features()
+        store.write("processor", features=features)
+    else:
+        features = kept[0]["features"]
     return frozenset(f[1:] for f in features.split(",") if f.startswith("+"))
 
 
-# -- native entry points ---------------------------------------------------------------------------
-
-
-@intrinsic
-def _float32_pointer(typingctx: Any, address: Any) -> Any:
-    return _pointer(types.float32)
-
-
-@intrinsic
-def _float64_pointer(typingctx: Any, address: Any) -> Any:
-    return _pointer(types.float64)
-
-
-@intrinsic
-def _int64_pointer(typingctx: Any, address: Any) -> Any:
-    return _pointer(types.int64)
-
-
-def _pointer(element: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(element)(types.int64), codegen
-
-
-@intrinsic
-def _as_double(typingctx: Any, word: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.DoubleType())
-
-    return types.float64(types.int64), codegen
+# -- kernels -------------------------------------------------------------------------------------------------
 
 
 def compile_kernel(kernel: Kernel, dtype: str) -> int:
     """Compile a kernel for a precision, or load it from the cache; the address of its entry point."""
-    signature = types.void(types.CPointer(types.int64), types.int64, types.int64)
-    entry = _entry_function(kernel, dtype)
-    return _compile(entry, signature, keep=kernel.function.__module__.startswith(f"{__package__}."))
 
+    def source() -> Source:
+        from caffe2lrp.kernels import building
 
-def _entry_function(kernel: Kernel, dtype: str) -> Callable[..., None]:
-    """Python source of the entry point: unpack the record, call the kernel's function."""
-    from numba import carray
+        return building.kernel_source(kernel, dtype)
 
-    word, lines, names = 0, [], []
-    for name, kind in kernel.parameters:
-        names.append(name)
-        if kind in _RANK:
-            shape = ", ".join(f"record[{word + 1 + i}]" for i in range(_RANK[kind]))
-            pointer = f"{dtype}_pointer" if kind[0] == "F" else "int64_pointer"
-            lines.append(f"    {name} = carray({pointer}(record[{word}]), ({shape},))")
-            word += 1 + _RANK[kind]
-        else:
-            value = f"real(as_double(record[{word}]))" if kind == "Float" else f"record[{word}]"
-            lines.append(f"    {name} = {value}")
-            word += 1
-    entry_name = f"{kernel.name}_{dtype}"
-    source = "\n".join(
-        [f"def {entry_name}(record, part, parts):", *lines, f"    function(part, parts, {', '.join(names)})"]
-    )
-    scope: dict[str, Any] = {
-        "__name__": kernel.function.__module__,
-        "carray": carray,
-        "float32_pointer": _float32_pointer,
-        "float64_pointer": _float64_pointer,
-        "int64_pointer": _int64_pointer,
-        "as_double": _as_double,
-        "real": getattr(np, dtype),
-        "function": device(kernel.function),
-    }
-    exec(compile(source, __file__, "exec"), scope)
-    return scope[entry_name]
+    package, _, module = kernel.function.__module__.rpartition(".")
+    # The cache knows nothing of the sources of plug-ins.
+    return _load(f"{module}.{kernel.name}_{dtype}" if package == __package__ else None, source)
 
 
 def compile_all(kernels: Sequence[Kernel], dtype: str) -> None:
@@ -133,155 +122,36 @@ def compile_all(kernels: Sequence[Kernel], dtype: str) -> None:
         print(f"caffe2lrp: compiled in {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
 
 
-def _compile(function: Callable[..., Any], signature: Any, *, keep: bool = True) -> int:
-    code: Any = CFunc(function, (signature.args, signature.return_type), {}, dict(OPTIONS))
-    if keep:  # else it is a kernel of a plug-in, of whose sources the cache knows nothing
-        code._cache = _KernelCache(function)
-    code.compile()
-    _alive.append(code)
-    return int(code.address)
-
-
-_alive: list[Any] = []  # native code lives as long as its library object
-
-
-# -- the cache -------------------------------------------------------------------------------------
-
-
-@functools.cache
-def _sources_stamp() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-@functools.cache
-def cache_folder() -> str:
-    """Where compiled kernels are kept: NUMBA_CACHE_DIR, beside the sources, or the user's cache."""
-    from numba import config
-    from numba.misc.appdirs import AppDirs
-
-    chosen = getattr(config, "CACHE_DIR", "")
-    beside = Path(__file__).parent / "__pycache__"
-    user = Path(AppDirs("caffe2lrp", appauthor=False).user_cache_dir) / "kernels"
-    for folder in ([Path(chosen) / "caffe2lrp"] if chosen else []) + [beside, user]:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(folder, os.W_OK):
-            return str(folder)
-    return str(user)
-
-
-class _Locator(_CacheLocator):
-    """One folder for all kernels; valid as long as no kernel's source changes."""
-
-    def __init__(self, function: Any, file: str) -> None:
-        self._py_file = file
-
-    def get_cache_path(self) -> str:
-        return cache_folder()
-
-    def get_source_stamp(self) -> str:
-        return _sources_stamp()
-
-    def get_disambiguator(self) -> str:
-        return "kernel"
-
-    @classmethod
-    def from_function(cls, py_func: Any, py_file: str) -> _Locator:
-        return cls(py_func, py_file)
-
-
-class _KernelCacheImpl(CompileResultCacheImpl):
-    _locator_classes = [_Locator]  # noqa: RUF012
-
-
-class _KernelCache(FunctionCache):
-    _impl_class = _KernelCacheImpl
-
-
-# -- the executor ----------------------------------------------------------------------------------
-
-
-@intrinsic
-def _call(typingctx: Any, address: Any, record: Any, part: Any, parts: Any) -> Any:
-    """Call the entry point of a kernel at an address."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        word = ir.IntType(64)
-        kind = ir.FunctionType(ir.VoidType(), [word.as_pointer(), word, word])
-        function = builder.inttoptr(arguments[0], kind.as_pointer())
-        builder.call(function, [builder.inttoptr(arguments[1], word.as_pointer()), arguments[2], arguments[3]])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64, types.int64), codegen
-
-
-@intrinsic
-def _call_plain(typingctx: Any, address: Any) -> Any:
-    """Call a C function without arguments at an address."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = ir.FunctionType(ir.IntType(32), [])
-        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), [])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen
-
-
-@intrinsic
-def _atomic_add(typingctx: Any, pointer: Any, value: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.atomic_rmw("add", arguments[0], arguments[1], "seq_cst")
-
-    return types.int64(types.CPointer(types.int64), types.int64), codegen
-
-
-@intrinsic
-def _atomic_load(typingctx: Any, pointer: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load_atomic(arguments[0], "seq_cst", 8)
-
-    return types.int64(types.CPointer(types.int64)), codegen
-
-
-@intrinsic
-def _cycles(typingctx: Any) -> Any:
-    """The processor's cycle counter (0 where it has none)."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = ir.FunctionType(ir.IntType(64), [])
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.readcyclecounter"), [])
-
-    return types.int64(), codegen
-
-
-# Spinning this often takes some ten microseconds: longer than threads drift apart within a call, shorter
-# than what it costs others if this thread keeps a core that one of them needs.
-_SPINS = 20_000
-
-
-def _walk(addresses: Any, records: Any, calls: int, barrier: Any, ticks: Any, part: int, parts: int, rest: int) -> None:
-    if part == 0:
-        ticks[0] = _cycles()
-    for i in range(calls):
-        _call(addresses[i], records[i], part, parts)
-        _atomic_add(barrier, 1)
-        spins = 0
-        while _atomic_load(barrier) < parts * (i + 1):
-            spins += 1
-            if spins > _SPINS:
-                _call_plain(rest)
-        if part == 0:
-            ticks[i + 1] = _cycles()
-
-
 @functools.cache
 def executor() -> Callable[..., None]:
     """The function that walks through a program; called through ctypes, which lets go of the interpreter lock."""
-    pointer, word = types.CPointer(types.int64), types.int64
-    address = _compile(_walk, types.void(pointer, pointer, word, pointer, pointer, word, word, word))
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 8)(address)
+
+    def source() -> Source:
+        from caffe2lrp.kernels import building
+
+        return building.executor_source()
+
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 8)(_load("executor", source))
+
+
+_turn = threading.RLock()
+
+
+def _load(name: str | None, source: Callable[[], Source]) -> int:
+    """Load what is kept under a name, or compile the source and keep it; the address of the entry point."""
+    with _turn:
+        kept = store.read_code(name) if name is not None else None
+        if kept is not None:
+            try:
+                return store.link(kept)
+            except RuntimeError:
+                pass  # it needs what only Numba brings into the process
+        made = source()
+        code = kept or made.build()
+        try:
+            address = store.link(code)
+        except RuntimeError:
+            return made.compile_in_place()
+        if name is not None and kept is None:
+            store.write_code(name, code)
+        return address

@@ -15,9 +15,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
-from numba.extending import overload
 
-from caffe2lrp.kernels.compiling import device
+from caffe2lrp.kernels.compiling import device, overload
 from caffe2lrp.kernels.gemm import (
     STORE,
     STORE_BOTH,

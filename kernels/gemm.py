@@ -15,11 +15,8 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
-from caffe2lrp.kernels.compiling import cpu_features
+from caffe2lrp.kernels.compiling import cgutils, cpu_features, intrinsic, types
 
 # What happens to a finished tile: + is the bias of each row, x is an array of the shape of the result.
 STORE = 0  # c = tile + bias

@@ -37,10 +37,9 @@ def _four_rows(w, j, first, last):  # type: ignore[no-untyped-def]
 
 
 @device
-def _chunks(start, stop, images):  # type: ignore[no-untyped-def]
-    """Ranges of columns: one for a single image, else such that sums of all images stay in the cache."""
-    step = max(stop - start, 1) if images == 1 else _COLUMNS
-    return [(first, min(first + step, stop)) for first in range(start, stop, step)]
+def _chunk(start, stop, images):  # type: ignore[no-untyped-def]
+    """Columns at a time: all for a single image, else such that sums of all images stay in the cache."""
+    return max(stop - start, 1) if images == 1 else _COLUMNS
 
 
 @kernel
@@ -81,7 +80,9 @@ def transposed_part_product(
     start, stop = share(w.shape[1], part, parts)
     zero = w.dtype.type(0)
     c[:, start:stop] = zero
-    for first, last in _chunks(start, stop, s.shape[0]):
+    step = _chunk(start, stop, s.shape[0])
+    for first in range(start, stop, step):
+        last = min(first + step, stop)
         for j in range(0, w.shape[0], _ROWS):
             for n in range(s.shape[0]):
                 s0, s1, s2, s3 = _four(s[n], j)
@@ -119,7 +120,9 @@ def signed_relevance(part: Int, parts: Int, w: F2, x: F2, s_plus: F2, s_minus: F
     start, stop = share(w.shape[1], part, parts)
     zero = w.dtype.type(0)
     r[:, start:stop] = zero
-    for first, last in _chunks(start, stop, x.shape[0]):
+    step = _chunk(start, stop, x.shape[0])
+    for first in range(start, stop, step):
+        last = min(first + step, stop)
         for j in range(0, w.shape[0], _ROWS):
             for n in range(x.shape[0]):
                 a0, a1, a2, a3 = _four(s_plus[n], j)

@@ -8,6 +8,9 @@ others at a barrier. So a network of a hundred layers costs one launch, not a hu
 pool of threads, and nothing depends on Numba's threading layers. Where a program also calls Python functions
 (layers of plug-ins), it is one launch for each stretch of kernel calls between them.
 
+A kernel must not raise errors: nobody would hear of them. One of a plug-in may allocate memory, ours do not, so that
+they run without Numba once they are compiled.
+
 The two arguments `part` and `parts` tell a kernel which share of its work to do; `share` cuts a range.
 """
 

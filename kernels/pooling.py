@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffe2lrp.kernels.compiling import device
+from caffe2lrp.kernels.flat import flat
 from caffe2lrp.kernels.launch import F2, F3, Float, Int, kernel
 from caffe2lrp.kernels.rows import copy_row
 from caffe2lrp.kernels.share import share
@@ -142,7 +143,7 @@ def max_pooling(
         _set_all(down, lowest)
         if not by_rows:
             _set_all(band, lowest)
-            _fill_band(x[c].reshape(-1), height_in, width_in, first * sy - py, px, pitch, band)
+            _fill_band(flat(x[c]), height_in, width_in, first * sy - py, px, pitch, band)
             for ky in range(kh):
                 _keep_larger(down, band[ky * pitch : ky * pitch + n])
         else:
@@ -153,7 +154,7 @@ def max_pooling(
         _copy(down, along)
         for kx in range(1, kw):
             _keep_larger(along, down[kx : kx + along.size])
-        out = y[c].reshape(-1)
+        out = flat(y[c])
         for oy in range(first, last):
             found, at = (oy - first) * step * pitch, oy * y.shape[2]
             if sx == 1:
@@ -223,9 +224,9 @@ def max_pooling_relevance_by_runs(
     _set_all(wanted, none)
     _set_all(given, zero)
     for c in range(start, stop):
-        _fill_band(x[c].reshape(-1), x.shape[1], x.shape[2], -py, px, pitch, image)
+        _fill_band(flat(x[c]), x.shape[1], x.shape[2], -py, px, pitch, image)
         _set_all(sums, zero)
-        highest, arriving = y[c].reshape(-1), r[c].reshape(-1)
+        highest, arriving = flat(y[c]), flat(r[c])
         for first in range(0, y.shape[1], height):
             count = min(height, y.shape[1] - first)
             n, base = (count - 1) * pitch + width, first * sy * pitch
@@ -249,7 +250,7 @@ def max_pooling_relevance_by_runs(
                 else:
                     for kx in range(kw):
                         _collect(line[kx:], found[2 : 2 + n], passed[2 : 2 + n], x.dtype.type(kw * ky + kx))
-        below = r_in[c].reshape(-1)
+        below = flat(r_in[c])
         for iy in range(x.shape[1]):
             copy_row(sums, (iy + py) * pitch + px, below, iy * x.shape[2], x.shape[2])
 

@@ -10,11 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic, overload
 
-from caffe2lrp.kernels.compiling import cpu_features
+from caffe2lrp.kernels.compiling import cgutils, cpu_features, intrinsic, overload, types
 
 _BYTES = 64  # of a vector
 

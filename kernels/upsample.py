@@ -24,7 +24,9 @@ def unpool_back(part: Int, parts: Int, mask: F3, r: F3, room: F3, r_in: F3) -> N
     """r_in = r at the pixel that the mask names, for the value that it came from; `room` is as large as r."""
     start, stop = share(r.shape[0], part, parts)
     for c in range(start, stop):
-        room[c] = r[c]
+        for y in range(r.shape[1]):
+            for x in range(r.shape[2]):
+                room[c, y, x] = r[c, y, x]
         for iy in range(r_in.shape[1] - 1, -1, -1):
             for ix in range(r_in.shape[2] - 1, -1, -1):
                 place = int(mask[c, iy, ix])

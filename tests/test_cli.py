@@ -138,6 +138,51 @@ finally:
     assert python(code).stderr == "set()\n"
 
 
+def test_a_later_run_imports_neither_compiler_nor_libraries_of_other_formats(tiny: Path, tmp_path: Path) -> None:
+    arguments = ["explain", str(tiny / "a/cat.png"), "--prototxt", str(tiny / "deploy.prototxt")]
+    arguments += ["--weights", str(tiny / "net.caffemodel"), "--out", str(tmp_path / "out")]
+    code = f"""
+import sys
+from caffe2lrp.cli import main
+sys.argv = ["caffe2lrp", *{arguments!r}]
+try:
+    main()
+finally:
+    print({{"numba", "matplotlib", "h5py", "scipy", "onnx", "onnxruntime"}} & set(sys.modules))
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    first, later = (python(code, env=environment).stdout.splitlines()[-1] for _ in range(2))
+    assert "numba" in first
+    assert later == "set()"
+
+
+COMPUTING = ("convert", "diff", "evaluate", "explain", "figures", "predict", "report", "serve", "toolbox")
+
+
+@pytest.mark.parametrize("command", COMPUTING)
+def test_the_number_of_threads(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """It is set before anything is done; here the command finds nothing to do it with."""
+    chosen: list[int] = []
+    monkeypatch.setattr("caffe2lrp.kernels.launch.set_threads", chosen.append)
+    monkeypatch.setenv("COLUMNS", "1000")
+    missing = {
+        "diff": ["a.onnx", "b.onnx"],
+        "figures": ["--model", "nonsense"],
+        "serve": ["--model", "nonsense"],
+        "toolbox": ["config.txt", "list.txt", "./"],
+    }
+    arguments = [command, *missing.get(command, ["missing"])]
+    assert run(*arguments, "--threads", 3).code == 2
+    assert chosen == [3]
+    assert run(*arguments).code == 2
+    for nonsense in ("0", "-1", "many", "1.5"):
+        result = run(*arguments, "--threads", nonsense)
+        assert result.code == 2
+        assert "Invalid value for '--threads'" in result.err
+    assert chosen == [3]
+    assert "else the environment's NUMBA_NUM_THREADS, or all cores" in run(command, "--help").out
+
+
 def test_closed_pipe_is_silent(tiny: Path) -> None:
     code = f"""
 import os, sys

@@ -41,7 +41,7 @@ def test_every_kernel_compiles_in_both_precisions(name: str) -> None:
 @pytest.mark.parametrize("n", [0, 1, 5, 64, 1001])
 @pytest.mark.parametrize("parts", [1, 2, 3, 8])
 def test_shares_cover_everything_once(n: int, parts: int) -> None:
-    ranges = [share.py_func(n, part, parts) for part in range(parts)]
+    ranges = [share(n, part, parts) for part in range(parts)]
     assert [i for start, stop in ranges for i in range(start, stop)] == list(range(n))
     sizes = [stop - start for start, stop in ranges]
     assert max(sizes) - min(sizes) <= 1

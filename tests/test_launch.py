@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from caffe2lrp.kernels import compiling, eltwise, launch
+from caffe2lrp.kernels import compiling, eltwise, launch, store
 from caffe2lrp.kernels.inner_product import inner_product
 from caffe2lrp.kernels.launch import F1, F2, I1, Float, Int, Program, kernel
 
@@ -179,48 +182,140 @@ def run_python(source: str, **environment: str) -> str:
     return done.stdout
 
 
-# Runs one kernel and prints how many functions were compiled and what came out.
+# Runs one kernel and prints what was compiled, whether Numba was imported, and what came out.
 RUN_ONE = """
+import sys
 import numpy as np
-from numba.core.ccallback import CFunc
-compiled = []
-original = CFunc._compile_uncached
-CFunc._compile_uncached = lambda self: (compiled.append(self), original(self))[1]
-from caffe2lrp.kernels import compiling, eltwise
+from caffe2lrp.kernels import eltwise, store
 from caffe2lrp.kernels.launch import Program
-if {other_sources}:
-    compiling._sources_stamp = lambda: "other sources"
+{before}
 x, y = np.arange(5, dtype="{dtype}"), np.zeros(5, "{dtype}")
 program = Program("{dtype}")
 program.add(eltwise.scaled, x, 2.0, y)
 program.run()
-print(len(compiled), y.tolist())
+print(",".join(getattr(sys.modules.get("caffe2lrp.kernels.building"), "built", [])), "numba" in sys.modules, y.tolist())
 """
 
 
-def test_compiled_kernels_are_kept_between_processes(tmp_path: Path) -> None:
-    def run(dtype: str = "float32", other_sources: bool = False) -> tuple[int, dict[str, int]]:
-        source = RUN_ONE.format(dtype=dtype, other_sources=other_sources)
-        count, _, values = run_python(source, NUMBA_CACHE_DIR=str(tmp_path)).partition(" ")
-        assert values.strip() == "[0.0, 2.0, 4.0, 6.0, 8.0]"
-        return int(count), {str(p): p.stat().st_mtime_ns for p in tmp_path.rglob("*.nb?")}
+def run_one(folder: Path, dtype: str = "float32", before: str = "", **environment: str) -> tuple[list[str], bool]:
+    """Run a kernel in a process of its own; what it compiled, and whether it imported Numba."""
+    source = RUN_ONE.format(dtype=dtype, before=before)
+    built, numba, values = run_python(source, NUMBA_CACHE_DIR=str(folder), **environment).split(" ", 2)
+    assert values.strip() == "[0.0, 2.0, 4.0, 6.0, 8.0]"
+    return [name for name in built.split(",") if name], numba == "True"
 
-    compiled, files = run()
-    assert compiled == 2  # the kernel and the walk through the program
-    assert len(files) == 4  # an index and the code, of each
-    assert run() == (0, files)
-    compiled, more = run("float64")  # another precision: the walk is the same
-    assert compiled == 1
-    assert set(more) > set(files)
-    compiled, _ = run(other_sources=True)
-    assert compiled == 2
+
+def kept(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*.kernel")}
+
+
+def test_compiled_kernels_are_kept_between_processes(tmp_path: Path) -> None:
+    assert run_one(tmp_path) == (["scaled_float32", "walk"], True)
+    files = kept(tmp_path)
+    assert len(files) == 2
+    assert run_one(tmp_path) == ([], False)  # what is kept needs no Numba
+    assert kept(tmp_path) == files
+    assert run_one(tmp_path, "float64") == (["scaled_float64"], True)  # the walk is the same for both precisions
+    assert kept(tmp_path).items() > files.items()
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".kernel"] == []
+
+
+def test_other_sources_are_compiled_anew(tmp_path: Path) -> None:
+    run_one(tmp_path)
+    before = kept(tmp_path)
+    other = 'store.sources_stamp = lambda: "other"'
+    assert run_one(tmp_path, before=other) == (["scaled_float32", "walk"], True)
+    assert kept(tmp_path).keys() == before.keys()  # what is out of date is replaced
+    assert run_one(tmp_path, before=other) == ([], False)
+
+
+@pytest.mark.parametrize("variable", ["NUMBA_CPU_NAME", "NUMBA_OPT"])
+def test_other_settings_of_the_compiler_have_entries_of_their_own(tmp_path: Path, variable: str) -> None:
+    run_one(tmp_path)
+    before = kept(tmp_path)
+    setting = {variable: "x86-64" if variable == "NUMBA_CPU_NAME" and platform.machine() == "x86_64" else "2"}
+    if variable == "NUMBA_CPU_NAME" and platform.machine() != "x86_64":
+        pytest.skip("a name of an x86 processor")
+    assert run_one(tmp_path, **setting)[1]
+    assert run_one(tmp_path, **setting) == ([], False)
+    assert kept(tmp_path).items() > before.items()
+
+
+def test_the_tiles_are_those_of_the_processor_that_code_is_generated_for(tmp_path: Path) -> None:
+    if platform.machine() != "x86_64":
+        pytest.skip("features of an x86 processor")
+    source = (
+        "import sys; from caffe2lrp.kernels import compiling, gemm;"
+        "print(sorted(compiling.cpu_features()), gemm.tiles('float32').width, 'numba' in sys.modules)"
+    )
+    for features, width in (("+sse2", 4), ("+avx2,+fma,-sse4a", 8), ("+avx512f", 16)):
+        setting = {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_CPU_FEATURES": features}
+        names = sorted(name[1:] for name in features.split(",") if name[0] == "+")
+        assert run_python(source, **setting).strip() == f"{names} {width} True"
+        assert run_python(source, **setting).strip() == f"{names} {width} False"
+    own = run_python(source, NUMBA_CACHE_DIR=str(tmp_path))
+    assert own.replace("True", "False") == run_python(source, NUMBA_CACHE_DIR=str(tmp_path))
+
+
+@pytest.mark.parametrize("keep", [0, 10, 300, -1])
+def test_damaged_files_are_compiled_anew(tmp_path: Path, keep: int) -> None:
+    run_one(tmp_path)
+    for path in tmp_path.rglob("*.kernel"):
+        path.write_bytes(path.read_bytes()[:keep])
+    assert run_one(tmp_path) == (["scaled_float32", "walk"], True)
+    assert run_one(tmp_path) == ([], False)
+
+
+def test_code_that_cannot_be_linked_is_compiled_by_numba_alone(tmp_path: Path) -> None:
+    failing = """
+def refuse(code):
+    raise RuntimeError
+store.link = refuse
+"""
+    assert run_one(tmp_path, before=failing) == (["scaled_float32", "walk"], True)
+    assert kept(tmp_path) == {}
+
+
+def test_processes_may_fill_the_cache_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: run_one(tmp_path), range(3)))
+    assert any(numba for _, numba in found)
+    assert run_one(tmp_path) == ([], False)
+    assert len(list(tmp_path.rglob("*.*"))) == 2
+
+
+def test_a_folder_that_cannot_be_written_does_no_harm(tmp_path: Path) -> None:
+    refused = """
+def refuse(*_, **__):
+    raise PermissionError
+store.tempfile.mkstemp = refuse
+"""
+    assert run_one(tmp_path, before=refused)[1]
+    assert kept(tmp_path) == {}
+
+
+# What the C library has; anything of Python or Numba would be missing in a process that has not imported Numba.
+MATHEMATICS = {"sqrt", "floor", "ceil", "tanh", "log1p", "expm1", "exp", "log", "pow"}
+
+
+@pytest.mark.slow
+def test_no_kernel_needs_numba_to_run() -> None:
+    for name in sorted(path.stem for path in Path(compiling.__file__).parent.glob("*.py")):
+        module = importlib.import_module(f"caffe2lrp.kernels.{name}")
+        for found in vars(module).values():
+            if isinstance(found, launch.Kernel) and found.function.__module__ == module.__name__:
+                for dtype in ("float32", "float64"):
+                    found.address(dtype)
+                    code = store.read_code(f"{name}.{found.name}_{dtype}")
+                    assert code is not None, found
+                    assert {need.removesuffix("f") for need in code.needs} <= MATHEMATICS, found
 
 
 def test_the_stamp_covers_all_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.py", "b.py"):
         (tmp_path / name).write_text("x = 1\n")
-    monkeypatch.setattr(compiling, "__file__", str(tmp_path / "a.py"))
-    stamp = compiling._sources_stamp.__wrapped__
+    monkeypatch.setattr(store, "__file__", str(tmp_path / "a.py"))
+    stamp = store.sources_stamp.__wrapped__
     before = stamp()
     assert stamp() == before
     (tmp_path / "b.py").write_text("x = 2\n")
@@ -234,14 +329,11 @@ def test_the_stamp_covers_all_sources(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """The places for the cache, moved below a temporary folder: named by the user, beside the sources, the user's."""
-    from numba import config
-
     sources, user = tmp_path / "sources", tmp_path / "user"
     sources.mkdir()
-    monkeypatch.setattr(config, "CACHE_DIR", "")
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    monkeypatch.setattr(compiling, "__file__", str(sources / "compiling.py"))
-    monkeypatch.setattr("numba.misc.appdirs.AppDirs.user_cache_dir", str(user))
+    monkeypatch.setattr(store, "__file__", str(sources / "store.py"))
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: user)
     return {
         "named": tmp_path / "named" / "caffe2lrp",
         "beside": sources / "__pycache__",
@@ -250,26 +342,24 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
 
 
 def test_the_cache_is_beside_the_sources(folders: dict[str, Path]) -> None:
-    assert Path(compiling.cache_folder.__wrapped__()) == folders["beside"]
+    assert Path(store.cache_folder.__wrapped__()) == folders["beside"]
     assert folders["beside"].is_dir()
 
 
 def test_the_cache_goes_where_the_environment_says(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    from numba import config
-
-    monkeypatch.setattr(config, "CACHE_DIR", str(folders["named"].parent))  # what Numba made of the variable
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(folders["named"].parent))
-    assert Path(compiling.cache_folder.__wrapped__()) == folders["named"]
+    assert Path(store.cache_folder.__wrapped__()) == folders["named"]
 
 
 def test_read_only_sources_have_the_users_cache(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folders["beside"] and access(path, mode))
-    assert Path(compiling.cache_folder.__wrapped__()) == folders["user"]
+    assert Path(store.cache_folder.__wrapped__()) == folders["user"]
+    assert folders["user"].is_dir()
 
 
 def test_sources_in_no_folder_have_the_users_cache(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     archive = folders["beside"].parent / "archive.zip"  # in which no folder can be made
     archive.write_bytes(b"")
-    monkeypatch.setattr(compiling, "__file__", str(archive / "compiling.py"))
-    assert Path(compiling.cache_folder.__wrapped__()) == folders["user"]
+    monkeypatch.setattr(store, "__file__", str(archive / "store.py"))
+    assert Path(store.cache_folder.__wrapped__()) == folders["user"]

@@ -178,8 +178,26 @@ StartLayer = Annotated[
         metavar="BLOB", rich_help_panel=RULES, help="Blob or layer to start at; else the scores below the softmax."
     ),
 ]
+
+
+def _use_threads(context: typer.Context, count: int | None) -> int | None:
+    """Set the number of threads while arguments are read, so that no command has to."""
+    if count is not None and not context.resilient_parsing:
+        from caffe2lrp.kernels import launch
+
+        launch.set_threads(count)
+    return count
+
+
 Threads = Annotated[
-    int | None, typer.Option(min=1, metavar="N", rich_help_panel=RUNNING, help="Number of threads; else all cores.")
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        rich_help_panel=RUNNING,
+        callback=_use_threads,
+        help="Number of threads; else the environment's NUMBA_NUM_THREADS, or all cores.",
+    ),
 ]
 DType = Annotated[Precision, typer.Option(rich_help_panel=RUNNING, help="Precision of all arithmetic.")]
 Json = Annotated[bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print JSON in place of text.")]

@@ -20,7 +20,6 @@ from caffe2lrp.converters.onnx.comparing import merged
 from caffe2lrp.converters.onnx.export import DEFAULT_OPSET
 from caffe2lrp.errors import ImageError, OptionError
 from caffe2lrp.ir import Network
-from caffe2lrp.kernels import launch
 
 
 def run(
@@ -28,14 +27,11 @@ def run(
     options: ModelOptions,
     wanted: ConvertOptions,
     comparison: ComparisonOptions,
-    threads: int | None,
 ) -> None:
     """Convert, verify and tell."""
     if not wanted.verify and (wanted.images or comparison.report is not None):
         raise OptionError("--image and --report are for the proof, which --no-verify leaves out")
     check_report(comparison)
-    if threads is not None:
-        launch.set_threads(threads)
     options = _with_files(options, files)
     with Bar(1) as bar:
         bar.show("loading the network")

@@ -15,16 +15,11 @@ from caffe2lrp.converters.onnx import OnnxBlobs, StoredBlobs, diff
 from caffe2lrp.converters.onnx.files import is_onnx
 from caffe2lrp.converters.onnx.verification import Side
 from caffe2lrp.errors import OptionError
-from caffe2lrp.kernels import launch
 
 
-def run(
-    first: str, second: str, slash: str, model: ModelOptions, options: ComparisonOptions, threads: int | None
-) -> None:
+def run(first: str, second: str, slash: str, model: ModelOptions, options: ComparisonOptions) -> None:
     """Compare and tell."""
     check_report(options)
-    if threads is not None:
-        launch.set_threads(threads)
     load_plugins(model)
     sides = [_open(text, slash, model.input_shape) for text in (first, second)]
     report = diff(sides[0], sides[1], tolerance=options.tolerance, seed=options.seed)

@@ -21,7 +21,6 @@ from caffe2lrp.evaluation.drawing import draw_curves
 from caffe2lrp.evaluation.perturbation import Perturbation
 from caffe2lrp.evaluation.study import ORDERS, Settings, Store, evaluate, images_to_run
 from caffe2lrp.evaluation.summary import MEASURES, summarise, write_csv
-from caffe2lrp.kernels import launch
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,9 @@ class EvaluateOptions:
     json: bool
 
 
-def run(
-    images: Sequence[str], model: ModelOptions, rules: RuleOptions, options: EvaluateOptions, threads: int | None
-) -> None:
+def run(images: Sequence[str], model: ModelOptions, rules: RuleOptions, options: EvaluateOptions) -> None:
     """Evaluate rules and baselines on pictures."""
     methods = read_settings(rules.rules, rules.composites, rules.parameters)
-    if threads is not None:
-        launch.set_threads(threads)
     pictures, failed = find_pictures(images)
     problems = [failure.error for failure in failed]
     network = open_network(model)

@@ -41,7 +41,6 @@ def run(
     rules: RuleOptions,
     options: ExplainOptions,
     precision: Precision,
-    threads: int | None,
 ) -> None:
     """Explain pictures, write heat maps and print what was explained."""
     # Misspelt names must not cost loading a network first.
@@ -70,7 +69,7 @@ def run(
         elif pages:
             print(f"all together: {pages['montage']}")
 
-    run_pictures(images, model, precision, threads, begin, finish)
+    run_pictures(images, model, precision, begin, finish)
 
 
 @dataclass(frozen=True)

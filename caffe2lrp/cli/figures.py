@@ -19,7 +19,6 @@ from caffe2lrp.figures import SHEETS, columns, compute, write_figure
 from caffe2lrp.figures.nets import FALLBACK, STUDY, Found, Missing, find_nets, of_files
 from caffe2lrp.figures.run import toolbox_preprocessing
 from caffe2lrp.ir import Network
-from caffe2lrp.kernels import launch
 from caffe2lrp.layers.lrn import LRN
 from caffe2lrp.models.manifest import find
 from caffe2lrp.pictures import colormap
@@ -38,17 +37,13 @@ class FigureOptions:
     json: bool
 
 
-def run(
-    images: Sequence[str], models: Sequence[str], files: ModelOptions, options: FigureOptions, threads: int | None
-) -> None:
+def run(images: Sequence[str], models: Sequence[str], files: ModelOptions, options: FigureOptions) -> None:
     """Draw the sheets of all nets at hand."""
     colormap(options.cmap)
     for name in models:
         find(name)  # a misspelt name must not cost a download first
     if models and files_of(files):
         raise OptionError("give --model or --prototxt and --weights, not both")
-    if threads is not None:
-        launch.set_threads(threads)
     make_folder(options.out)
     photos, failures = _readable(images)
     if images and not photos:

@@ -15,9 +15,7 @@ from caffe2lrp.ir import Network
 from caffe2lrp.preprocessing import Prepared
 
 
-def run(
-    images: Sequence[str], options: ModelOptions, top: int, precision: Precision, threads: int | None, *, as_json: bool
-) -> None:
+def run(images: Sequence[str], options: ModelOptions, top: int, precision: Precision, *, as_json: bool) -> None:
     """Run the network on pictures and print what it says."""
 
     def begin(network: Network) -> Any:
@@ -35,4 +33,4 @@ def run(
         if as_json:
             print_json({"network": network.name, "images": results, "errors": errors})
 
-    run_pictures(images, options, precision, threads, begin, finish)
+    run_pictures(images, options, precision, begin, finish)

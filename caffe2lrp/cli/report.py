@@ -41,9 +41,7 @@ class ReportOptions:
     style: Style
 
 
-def run(
-    images: Sequence[str], model: ModelOptions, rules: RuleOptions, options: ReportOptions, threads: int | None
-) -> None:
+def run(images: Sequence[str], model: ModelOptions, rules: RuleOptions, options: ReportOptions) -> None:
     """Explain pictures and write a report."""
     settings = read_settings(rules.rules, rules.composites, rules.parameters)
     options.style.check()
@@ -70,7 +68,7 @@ def run(
             write_report(options.out, title, _facts(network, settings, rules, options), pages, options.style)
             print(options.out)
 
-    run_pictures(images, model, Precision.FLOAT32, threads, begin, finish)
+    run_pictures(images, model, Precision.FLOAT32, begin, finish)
 
 
 def _page(

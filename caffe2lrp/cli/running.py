@@ -16,7 +16,6 @@ from caffe2lrp.cli.terminal import FAILED, Bar, error
 from caffe2lrp.engine.session import Session
 from caffe2lrp.errors import ImageError, OptionError
 from caffe2lrp.ir import Network
-from caffe2lrp.kernels import launch
 from caffe2lrp.preprocessing import Prepared
 
 Work = Callable[[Picture, Prepared, Session], dict[str, Any]]
@@ -27,7 +26,6 @@ def run_pictures(
     images: Sequence[str],
     options: ModelOptions,
     precision: Precision,
-    threads: int | None,
     begin: Callable[[Network], tuple[Work, Callable[[dict[str, Any]], None]]],
     finish: Callable[[Network, list[dict[str, Any]], list[dict[str, str]]], None],
 ) -> None:
@@ -35,7 +33,7 @@ def run_pictures(
 
     Parameters
     ----------
-    images, options, precision, threads
+    images, options, precision
         What the user asked for.
     begin
         Checks options against the network; returns the work for a picture, and what shows its outcome.
@@ -47,8 +45,6 @@ def run_pictures(
     typer.Exit
         If a picture failed.
     """
-    if threads is not None:
-        launch.set_threads(threads)
     pictures, failures = find_pictures(images)
     with Bar(len(pictures)) as bar:
         bar.show("loading the network")

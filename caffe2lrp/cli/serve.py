@@ -13,19 +13,16 @@ from caffe2lrp.cli.loading import files_of, in_words, open_network
 from caffe2lrp.cli.options import DEFAULT_MODEL, ModelOptions
 from caffe2lrp.cli.terminal import say
 from caffe2lrp.errors import OptionError
-from caffe2lrp.kernels import launch
 from caffe2lrp.serve.state import Gallery
 
 _CONNECTIONS = 64
 
 
-def run(options: ModelOptions, layer: str | None, host: str, port: int, threads: int | None) -> None:
+def run(options: ModelOptions, layer: str | None, host: str, port: int) -> None:
     """Open the network and answer a browser until interrupted."""
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise OptionError(f"the page needs {' and '.join(missing)}: pip install 'caffe2lrp[serve]'")
-    if threads is not None:
-        launch.set_threads(threads)
     gallery = open_gallery(options, layer)
     listener = _listen(host, port)
 

@@ -92,15 +92,12 @@ def toolbox(
     standalone_rootpath name.
     """
     from caffe2lrp.cli.terminal import Bar, error, print_json, say
-    from caffe2lrp.kernels import launch
     from caffe2lrp.toolbox.config import read_config, read_filelist
     from caffe2lrp.toolbox.demonstrator import Demonstrator, Output
     from caffe2lrp.toolbox.pictures import find_cmap
 
     for name in cmap or ():
         find_cmap(name)
-    if threads is not None:
-        launch.set_threads(threads)
     settings = read_config(config)
     entries = read_filelist(filelist, prefix)
     for image, count in Counter(entry.image for entry in entries).items():

@@ -108,5 +108,4 @@ def convert(
         ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize, plugin or ()),
         ConvertOptions(out, opset, batch, with_preprocessing, simplify, fp16, verify, image or ()),
         ComparisonOptions(tolerance, seed, report, as_json),
-        threads,
     )

@@ -49,5 +49,4 @@ def diff(
         slash,
         ModelOptions(input_shape=input_shape, plugins=plugin or ()),
         ComparisonOptions(tolerance, seed, report, as_json),
-        threads,
     )

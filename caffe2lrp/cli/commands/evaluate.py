@@ -95,5 +95,4 @@ def evaluate(
         EvaluateOptions(
             Perturbation(region, steps, draws, operator.value, seed), perturb, objects, out, restart, as_json
         ),
-        threads,
     )

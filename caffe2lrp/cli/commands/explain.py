@@ -170,5 +170,4 @@ def explain(
         ),
         ExplainOptions(target or (), against or (), out, style, account, layers, keep or (), as_json),
         dtype,
-        threads,
     )

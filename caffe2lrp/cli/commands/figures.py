@@ -88,4 +88,4 @@ def figures(
 
     own = ModelOptions(None, prototxt, weights, labels, None, mean, channels, scale, resize, plugin or ())
     sheets = [s.value for s in sheet or SheetName]
-    run(images or (), model or (), own, FigureOptions(mode.value, sheets, out, cmap, download, as_json), threads)
+    run(images or (), model or (), own, FigureOptions(mode.value, sheets, out, cmap, download, as_json))

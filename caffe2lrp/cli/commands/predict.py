@@ -59,4 +59,4 @@ def predict(
     from caffe2lrp.cli.predict import run
 
     options = ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize, plugin or ())
-    run(images, options, top, dtype, threads, as_json=as_json)
+    run(images, options, top, dtype, as_json=as_json)

@@ -82,5 +82,4 @@ def report(
         ModelOptions(model, prototxt, weights, labels, None, mean, channels, scale, resize, plugin or ()),
         RuleOptions(rule or (), composite or (), {}, lrn),
         ReportOptions(target or (), against or (), out, style),
-        threads,
     )

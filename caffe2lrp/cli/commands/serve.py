@@ -61,4 +61,4 @@ def serve(
     from caffe2lrp.cli.serve import run
 
     options = ModelOptions(model, prototxt, weights, labels, input_shape, mean, channels, scale, resize, plugin or ())
-    run(options, layer, host, port, threads)
+    run(options, layer, host, port)
