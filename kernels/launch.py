@@ -16,6 +16,7 @@ The two arguments `part` and `parts` tell a kernel which share of its work to do
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import inspect
 import os
@@ -274,7 +275,8 @@ def _spread_threads() -> None:
     here = _core_number()
     if here != _caller_core:
         for thread, core in zip(_workers, sorted(os.sched_getaffinity(0) - {here}), strict=False):
-            os.sched_setaffinity(thread, {core})
+            with contextlib.suppress(OSError):  # a system may forbid it: then it places threads as it likes
+                os.sched_setaffinity(thread, {core})
         _caller_core = here
 
 

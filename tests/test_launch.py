@@ -363,3 +363,27 @@ def test_sources_in_no_folder_have_the_users_cache(folders: dict[str, Path], mon
     archive.write_bytes(b"")
     monkeypatch.setattr(store, "__file__", str(archive / "store.py"))
     assert Path(store.cache_folder.__wrapped__()) == folders["user"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not tell on which cores threads run")
+def test_threads_have_cores_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2 or launch.threads() != len(cores):
+        pytest.skip("there is no core for each thread")
+    y = np.zeros(64, np.float32)
+    program = Program("float32")
+    program.add(eltwise.fill, y, 1.0)
+    program.run()
+    places = [os.sched_getaffinity(thread) for thread in launch._workers]
+    assert all(len(place) == 1 for place in places)
+    assert len(set.union(*places)) == len(cores) - 1
+    assert os.sched_getaffinity(0) == cores, "the calling thread is let alone"
+
+    def forbidden(thread: int, chosen: set[int]) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden)
+    monkeypatch.setattr(launch, "_caller_core", None)
+    program.add(eltwise.fill, y, 2.0)
+    program.run()
+    assert (y == 2).all()
