@@ -30,7 +30,7 @@ from caffe2lrp.kernels.gemm import (
     tiles,
 )
 from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, kernel, threads
-from caffe2lrp.kernels.planes import Planes, Source, add_planes, plan_planes
+from caffe2lrp.kernels.planes import LINE, Planes, Source, add_planes, plan_planes
 from caffe2lrp.kernels.rows import both_row, copy_row, rectify_row, times_row
 from caffe2lrp.kernels.share import share
 
@@ -400,7 +400,6 @@ def _finish(tile, columns, rows, dst, x, base, plane, gw, pitch, width, sx, sy, 
         gy += 1
 
 
-_LINE = 64  # bytes of a cache line
 _AHEAD = 512  # values of the weights that are asked for before they are needed
 _SHORT = 300  # terms of a sum that is over before the stores of the tile before it are
 
@@ -408,7 +407,7 @@ _SHORT = 300  # terms of a sum that is over before the stores of the tile before
 @device
 def _prefetch(dst, x, at, rows, plane, columns, mode):  # type: ignore[no-untyped-def]
     """Have the lines that a tile is stored to, and multiplied by, on their way while it is summed up."""
-    step = _LINE // dst.itemsize
+    step = LINE // dst.itemsize
     for r in range(rows):
         place = at + r * plane
         for i in range(place, place + columns, step):

@@ -20,7 +20,7 @@ from caffe2lrp.kernels.share import share
 if TYPE_CHECKING:
     from caffe2lrp.kernels.convolution import Geometry
 
-_LINE = 64  # bytes of a cache line
+LINE = 64  # bytes of a cache line
 SLACK = 64  # values behind the last plane that a vector may touch
 
 
@@ -79,10 +79,10 @@ def plan_planes(geometry: Geometry, dtype: str, least: int) -> Planes:
     size = height * width
     in_place = (
         g.stride == (1, 1) and (rows, pitch) == (height, width)
-        and g.grid[0] * g.grid[1] >= least and size * item % (16 * _LINE) != 0  # else all planes share few cache sets
+        and g.grid[0] * g.grid[1] >= least and size * item % (16 * LINE) != 0  # else all planes share few cache sets
     )  # fmt: skip
     if not in_place:  # whole lines, and an odd number of them: planes are spread over all sets of the caches
-        line = _LINE // item
+        line = LINE // item
         size = (-(-(left + rows * pitch) // line) | 1) * line
     place = left + (steps[:, 0] + above) * pitch + steps[:, 1]
     plane = np.array([residues.index((int(y), int(x))) for y, x in found])

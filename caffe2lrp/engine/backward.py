@@ -12,7 +12,6 @@ import numpy as np
 from caffe2lrp.engine.memory import Memory
 from caffe2lrp.engine.plan import Derived, ForwardPlan
 from caffe2lrp.engine.registry import GRADIENT, RELEVANCE
-from caffe2lrp.engine.signs import nonnegative_blobs
 from caffe2lrp.errors import ModelError
 from caffe2lrp.explanation import LRNRule
 from caffe2lrp.ir import Layer
@@ -125,7 +124,6 @@ class RelevancePlan:
         self._late: list[tuple[np.ndarray, np.ndarray]] = []
         self._derived: list[Derived] = []
         self._memory = Memory(self.dtype)
-        self.nonnegative = nonnegative_blobs(self.network)
         self.dependent = self._dependent_blobs()
         self.path = self._layers_below(settings.start)
         self._readers = dict.fromkeys(self.network.shapes, 0)

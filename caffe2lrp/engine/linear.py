@@ -9,7 +9,6 @@ import numpy as np
 
 from caffe2lrp.engine.backward import Ledger, RelevancePlan
 from caffe2lrp.engine.plan import ForwardPlan
-from caffe2lrp.engine.signs import nonnegative_blobs
 from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import relevance as sharing
@@ -81,25 +80,25 @@ def divides_by_sign(rule: Rule) -> bool:
 
 def form_by_sign(plan: ForwardPlan, layer: Layer) -> Form:
     """The form of the alpha-beta rule, for the forward pass."""
-    rule = _BY_SIGN
-    if layer.inputs[0] in nonnegative_blobs(plan.network):
-        rule = _without(rule, "x-")
     bias = plan.weight(layer, "bias") if "bias" in layer.weights else None
-    return Form(layer, rule, plan.values[layer.inputs[0]], bias)
+    return Form(layer, _present(_BY_SIGN, plan, layer), plan.values[layer.inputs[0]], bias)
 
 
 def linear_call(plan: RelevancePlan, layer: Layer) -> LinearCall:
     """Rule and arrays of a linear layer."""
     if layer.name not in plan.rules:
         raise ModelError(f"{layer} has no rule")
-    rule = plan.rules[layer.name]
-    if "x-" in rule.sources and layer.inputs[0] in plan.nonnegative:
-        rule = _without(rule, "x-")
+    rule = _present(plan.rules[layer.name], plan.forward, layer)
     ledger = plan.ledgers[layer.name] = Ledger(layer, rule)
     bias = plan.forward.weight(layer, "bias") if "bias" in layer.weights else None
     if bias is not None and rule.quirks.first_group_bias and isinstance(layer.params, Convolution):
         bias = np.tile(bias[: bias.size // layer.params.group], layer.params.group)
     return LinearCall(layer, rule, plan.forward.values[layer.inputs[0]], bias, plan.relevance[layer.outputs[0]], ledger)
+
+
+def _present(rule: Rule, plan: ForwardPlan, layer: Layer) -> Rule:
+    """The rule without the source that is known to be zero."""
+    return _without(rule, "x-") if "x-" in rule.sources and layer.inputs[0] in plan.nonnegative else rule
 
 
 def _without(rule: Rule, source: str) -> Rule:

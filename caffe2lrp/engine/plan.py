@@ -11,6 +11,7 @@ import numpy as np
 
 from caffe2lrp.engine.buffers import Buffers
 from caffe2lrp.engine.registry import FORWARD
+from caffe2lrp.engine.signs import nonnegative_blobs
 from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer, Network
 from caffe2lrp.kernels import launch
@@ -55,6 +56,7 @@ class ForwardPlan:
         self.runs = 0
         self.derived: WeakValueDictionary[Any, Derived] = WeakValueDictionary()  # shared by relevance plans
         self.by_sign = by_sign
+        self.nonnegative = nonnegative_blobs(network)
         self._found: list[Derived] = []  # what the forward program itself derives
         self._rectified = _rectified(network)
         self._keep = keep

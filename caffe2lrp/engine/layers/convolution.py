@@ -56,8 +56,14 @@ def _convolution(plan: ForwardPlan, layer: Layer) -> None:
         products.forward(plan.program, weight, bias, products.images(x), arrays[0], arrays[0], STORE)
         plan.program.add(activation.relu, arrays[0].reshape(-1), arrays[1].reshape(-1), 0.0, label=layer.name)
         return
-    mode = STORE_BOTH if len(arrays) == 2 else STORE if rectified is None else STORE_RELU
+    mode = _store_mode(plain, rectified)
     products.forward(plan.program, weight, bias, products.images(x), arrays[0], arrays[-1], mode)
+
+
+def _store_mode(plain: np.ndarray | None, rectified: np.ndarray | None) -> int:
+    if plain is not None and rectified is not None:
+        return STORE_BOTH
+    return STORE if rectified is None else STORE_RELU
 
 
 def _by_sign(
@@ -71,7 +77,7 @@ def _by_sign(
     plan.found(form.derivation, found)
     outer = form.x.shape[0] * products.params.group
     parts, first = found[-1].reshape(outer, 2, -1), outputs[0].reshape(outer, -1)
-    mode = STORE_BOTH if len(outputs) == 2 else STORE if rectified is None else STORE_RELU
+    mode = _store_mode(plain, rectified)
     plan.program.add(sharing.sum_parts, parts, first, outputs[-1].reshape(outer, -1), mode, label=layer.name)
 
 
