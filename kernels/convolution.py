@@ -7,12 +7,15 @@ One kernel serves both directions, every rule and every stride. It computes, on 
 where a tap is an offset in the source. The forward pass takes the kernel's cells as taps. The transposed
 product (what relevance and gradients need) is cut into one such sum for each residue of the input
 pixels modulo the stride: then no products with zeros are computed and nothing is scattered.
+
+A product by sign reads two sources, one for the positive values of A and one for the negative ones. Rules
+that tell positive from negative products need no others, and no products with zeros.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,6 +58,9 @@ class Geometry:
         Step and first pixel in the destination.
     taps
         (T, 2) offsets in the source.
+    sides
+        0 for a product with one source. Else the product is by sign: behind the channels of each group come those
+        for negative weights. With 2 sides, another `rows` rows follow, in which the two sources have changed places.
     """
 
     batch: int
@@ -68,11 +74,12 @@ class Geometry:
     step: tuple[int, int]
     start: tuple[int, int]
     taps: np.ndarray
+    sides: int = 0
 
 
 @dataclass(frozen=True)
 class Sliding:
-    """A convolution layer's way over its input: shapes (N, C, H, W) of both sides, and (vertical, horizontal) pairs."""
+    """A convolution layer's way over its input: shapes (N, C, H, W) of both ends, and (vertical, horizontal) pairs."""
 
     source: tuple[int, ...]
     target: tuple[int, ...]
@@ -154,12 +161,25 @@ class PackedMatrix:
         self.rows = int(first[-1])
         self.blocks = np.stack([first[:-1], cut, first[:-1] * self.k], axis=1).astype(np.int64)
 
-    def pad_bias(self, bias: np.ndarray | None) -> np.ndarray:
-        """A bias (group * rows,) filled up to whole panels; zeros for None."""
-        padded = np.zeros((self.group, self.rows), self.dtype)
+    def pad_bias(self, bias: np.ndarray | None, sides: int = 0) -> np.ndarray:
+        """A bias (group * rows,), for each of the sides, filled up to whole panels; zeros for None."""
+        padded = np.zeros((self.group, max(sides, 1), self.rows), self.dtype)
         if bias is not None:
-            padded[:, : self.m] = bias.reshape(self.group, self.m)
+            padded[:, :, : self.m] = bias.reshape(self.group, -1, self.m)
         return padded.reshape(-1)
+
+    def blocks_of(self, sides: int) -> np.ndarray:
+        """Blocks of the result's rows in a group, (blocks, 6), for each of the sides.
+
+        First row, rows, those of them that are valid, start in the data, place in the bias, and side.
+        """
+        first, rows, start = self.blocks.T
+        found = []
+        for side in range(max(sides, 1)):
+            valid = np.minimum(rows, self.m - first)
+            same = np.full(len(rows), side)
+            found.append(np.stack([side * self.m + first, rows, valid, start, side * self.rows + first, same], axis=1))
+        return np.concatenate(found)
 
 
 Packed = dict[Hashable, PackedMatrix]
@@ -167,20 +187,25 @@ Packed = dict[Hashable, PackedMatrix]
 
 def add_forward(
     program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, x: Source, y: np.ndarray,
-    factor: np.ndarray, mode: int, label: str,
+    factor: np.ndarray, mode: int, label: str, sides: int = 0,
 ) -> None:  # fmt: skip
-    """Append y = weight * x + bias (or times `factor`, by `mode`), for weights (group, M / group, C / group, cells)."""
+    """Append y = weight * x + bias (or times `factor`, by `mode`), for weights (group, M / group, C / group, cells).
+
+    For a product by sign, x and y have more channels than `sliding` says; see `Geometry`.
+    """
     matrix = PackedMatrix(weight.reshape(*weight.shape[:2], -1))
-    add_convolution(program, sliding.forward(), matrix, matrix.pad_bias(bias), x, y, factor, mode, label)
+    geometry = replace(sliding.forward(), sides=sides)
+    add_convolution(program, geometry, matrix, matrix.pad_bias(bias, sides), x, y, factor, mode, label)
 
 
 def add_transposed(
     program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, s: Source, c: np.ndarray,
-    factor: np.ndarray, mode: int, label: str, packed: Packed | None = None,
+    factor: np.ndarray, mode: int, label: str, packed: Packed | None = None, sides: int = 0,
 ) -> None:  # fmt: skip
     """Append the transposed product c = weight^T * s + bias (or times `factor`, by `mode`).
 
     What the weights are packed to is kept in `packed`, for the next time.
+    For a product by sign, s and c have more channels than `sliding` says; see `Geometry`.
 
     With a stride, the pixels of each residue can be computed one after the other, each with the cells
     that reach it; or all at once, as rows of one matrix over the union of the cells. The second way has
@@ -193,10 +218,10 @@ def add_transposed(
     apart = sum(sum(cut_rows(channels, program.dtype)) * max(len(phase.taps), 1) for phase in phases)
     together = sum(cut_rows(channels * len(phases), program.dtype)) * len(union)
     if len(phases) > 1 and union and together < apart:
-        _add_together(program, sliding, weight, bias, s, c, factor, mode, phases, union, label, packed)
+        _add_together(program, sliding, weight, bias, s, c, factor, mode, phases, union, label, packed, sides)
     else:
         for phase in phases:
-            _add_phase(program, sliding, weight, bias, s, c, factor, mode, phase, label, packed)
+            _add_phase(program, sliding, weight, bias, s, c, factor, mode, phase, label, packed, sides)
 
 
 def _turned(weight: np.ndarray, cells: list[int]) -> np.ndarray:
@@ -208,7 +233,7 @@ def _turned(weight: np.ndarray, cells: list[int]) -> np.ndarray:
 
 def _add_phase(
     program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, s: Source, c: np.ndarray,
-    factor: np.ndarray, mode: int, phase: Phase, label: str, packed: Packed,
+    factor: np.ndarray, mode: int, phase: Phase, label: str, packed: Packed, sides: int,
 ) -> None:  # fmt: skip
     image = (sliding.source[2], sliding.source[3])
     grid = tuple(-(-(image[a] - phase.first[a]) // sliding.stride[a]) for a in range(2))
@@ -219,26 +244,29 @@ def _add_phase(
         packed[phase.first] = PackedMatrix(turned.reshape(*turned.shape[:2], -1))
     matrix = packed[phase.first]
     geometry = sliding.backward(matrix.m, np.array(list(taps)), (grid[0], grid[1]), image, sliding.stride, phase.first)
-    add_convolution(program, geometry, matrix, matrix.pad_bias(bias), s, c, factor, mode, label)
+    geometry = replace(geometry, sides=sides)
+    add_convolution(program, geometry, matrix, matrix.pad_bias(bias, sides), s, c, factor, mode, label)
 
 
 def _add_together(
     program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, s: Source, c: np.ndarray,
     factor: np.ndarray, mode: int, phases: list[Phase], union: list[tuple[int, int]], label: str, packed: Packed,
+    sides: int,
 ) -> None:  # fmt: skip
     if "together" not in packed:
         stacked = np.concatenate([_turned(weight, [p.taps.get(tap, -1) for tap in union]) for p in phases], axis=1)
         packed["together"] = PackedMatrix(stacked.reshape(*stacked.shape[:2], -1))
     matrix = packed["together"]
     grid = (-(-sliding.source[2] // sliding.stride[0]), -(-sliding.source[3] // sliding.stride[1]))
-    geometry = sliding.backward(matrix.m, np.array(union), grid, grid)
-    apart = np.empty((sliding.source[0], sliding.group * matrix.m, *grid), c.dtype)
+    geometry = replace(sliding.backward(matrix.m, np.array(union), grid, grid), sides=sides)
+    outer = sliding.group * max(sides, 1)
+    apart = np.empty((sliding.source[0], outer * matrix.m, *grid), c.dtype)
     if bias is not None:
-        bias = np.tile(bias.reshape(sliding.group, 1, -1), (1, len(phases), 1))
+        bias = np.tile(bias.reshape(outer, 1, -1), (1, len(phases), 1))
     first_mode = STORE if mode == STORE_TIMES else mode
-    add_convolution(program, geometry, matrix, matrix.pad_bias(bias), s, apart, apart, first_mode, label)
+    add_convolution(program, geometry, matrix, matrix.pad_bias(bias, sides), s, apart, apart, first_mode, label)
     channels = sliding.source[1] // sliding.group
-    planes = (sliding.source[0] * sliding.group, len(phases) * channels, grid[0] * grid[1])
+    planes = (sliding.source[0] * outer, len(phases) * channels, grid[0] * grid[1])
     program.add(
         interleave, apart.reshape(planes), c.reshape(planes[0] * channels, *sliding.source[2:]),
         factor.reshape(planes[0] * channels, *sliding.source[2:]), channels, *sliding.stride, mode, label=label,
@@ -276,7 +304,8 @@ def add_convolution(
     bias
         Padded by `PackedMatrix.pad_bias`.
     src, dst
-        (N, group * channels, H, W), or what can be computed in its place, and (N, group * rows, H', W').
+        (N, group * channels, H, W), or what can be computed in its place, and (N, group * rows, H', W'); by sign, the
+        source has twice the channels, and the destination the rows of all sides.
     factor
         An array of the shape of `dst` that a mode multiplies by, or stores to as well; else any array.
     mode
@@ -292,9 +321,10 @@ def add_convolution(
     # Threads share the rows of the result where the weights are more to read than the pixels, else the pixels.
     by_rows = matrix.data.size * 2 > per_image
     program.add(
-        convolution, pixels, planes.starts, table, matrix.data, matrix.blocks, bias, dst.reshape(-1),
+        convolution, pixels, planes.starts, table, matrix.data, matrix.blocks_of(g.sides), bias, dst.reshape(-1),
         factor.reshape(-1), np.empty(room * threads(), dst.dtype),
-        g.batch, g.group, per_image // g.group, g.rows, matrix.k, matrix.rows, *g.target, *g.grid, planes.pitch,
+        g.batch, g.group, per_image // g.group, per_image // g.group // 2 if g.sides else 0, max(g.sides, 1) * g.rows,
+        matrix.k, matrix.rows, *g.target, *g.grid, planes.pitch,
         *g.step, *g.start, width, by_rows, mode, label=label,
     )  # fmt: skip
 
@@ -340,32 +370,15 @@ def _line_tiles(length: int, dtype: str) -> np.ndarray:
     return np.stack([np.minimum(starts, last), counts], axis=1).astype(np.int64)
 
 
-def _multiply(rows, halves, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
-    """The micro-kernel, in the tile size and precision asked for."""
+def _multiply(rows, halves, a, a0, ahead, b, b0, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+    """The micro-kernel, in the tile size and precision asked for; by sign where the sources lie `apart`."""
 
 
 @overload(_multiply)
-def _multiply_overload(rows, halves, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
-    layout = tiles(a.dtype.name)
-    big, small = layout.rows
-    most = 2 * layout.vectors
-    big_two, big_one, big_half = (micro_kernel(a.dtype.name, big, halves) for halves in (most, 2, 1))
-    small_two, small_one, small_half = (micro_kernel(a.dtype.name, small, halves) for halves in (most, 2, 1))
-
-    def multiply(rows, halves, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
-        if rows == big:
-            if halves == most:
-                big_two(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
-            elif halves == 2:
-                big_one(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
-            else:
-                big_half(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
-        elif halves == most:
-            small_two(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
-        elif halves == 2:
-            small_one(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
-        else:
-            small_half(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)
+def _multiply_overload(rows, halves, a, a0, ahead, b, b0, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+    # a function of its own: its code is there once for all calls
+    def multiply(rows, halves, a, a0, ahead, b, b0, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+        micro_kernel(rows, halves, a, a0, ahead, b, b0, apart, starts, k, bias, row0, c, c0, stride, x, mode)
 
     return multiply
 
@@ -435,30 +448,34 @@ def _place(unit, batch, groups, tiles, blocks, by_rows):  # type: ignore[no-unty
 @kernel
 def convolution(
     part: Int, parts: Int, src: F1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, dst: F1, x: F1, scratch: F1,
-    batch: Int, groups: Int, per_group: Int, m: Int, k: Int, packed_rows: Int, target_h: Int, target_w: Int,
+    batch: Int, groups: Int, per_group: Int, apart: Int, m: Int, k: Int, packed_rows: Int, target_h: Int, target_w: Int,
     gh: Int, gw: Int, pitch: Int, step_y: Int, step_x: Int, y0: Int, x0: Int, lanes: Int, by_rows: Int, mode: Int,
 ) -> None:  # fmt: skip
     """See the module; the numbers are those of a `Geometry` and what `add_convolution` chooses."""
     plane = target_h * target_w
     tile = scratch[part * (scratch.size // parts) :]
     limit = (gh - 1) * pitch + gw
+    biases = bias.size // groups
     start, stop = share(batch * groups * table.shape[0] * blocks.shape[0], part, parts)
     n, group, t, i = _place(start, batch, groups, table.shape[0], blocks.shape[0], by_rows)
     for _ in range(start, stop):
-        first, rows, halves = blocks[i, 0], blocks[i, 1], table[t, 2]
-        a0, row0 = group * packed_rows * k + blocks[i, 2], group * packed_rows + first
-        b0 = (n * groups + group) * per_group + table[t, 0]
+        first, rows, valid, side, halves = blocks[i, 0], blocks[i, 1], blocks[i, 2], blocks[i, 5], table[t, 2]
+        a0, row0 = group * packed_rows * k + blocks[i, 3], group * biases + blocks[i, 4]
+        # on the second side, the sources have changed places
+        b0 = (n * groups + group) * per_group + table[t, 0] + side * apart
+        off = apart - 2 * side * apart
         c0 = ((n * groups + group) * m + first) * plane
-        valid = min(rows, m - first)
         # the next block of rows comes after the last tile of pixels, or at once
         ahead = k * rows if by_rows != 0 and t == table.shape[0] - 1 and n == batch - 1 else _AHEAD
         if k < _SHORT:
             _prefetch(dst, x, c0 + table[t, 1], valid, plane, halves * lanes // 2, mode)
         if table[t, 3] != 0 and valid == rows:
-            _multiply(rows, halves, a, a0, ahead, src, b0, starts, k, bias, row0, dst, c0 + table[t, 1], plane, x, mode)
+            _multiply(
+                rows, halves, a, a0, ahead, src, b0, off, starts, k, bias, row0, dst, c0 + table[t, 1], plane, x, mode
+            )
         else:
             columns = halves * lanes // 2
-            _multiply(rows, halves, a, a0, ahead, src, b0, starts, k, bias, row0, tile, 0, columns, x, STORE)
+            _multiply(rows, halves, a, a0, ahead, src, b0, off, starts, k, bias, row0, tile, 0, columns, x, STORE)
             _finish(
                 tile, columns, valid, dst, x, c0, plane, gw, pitch, target_w, step_x, step_y, x0, y0,
                 table[t, 0], limit, mode,

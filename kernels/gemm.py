@@ -44,8 +44,8 @@ def tiles(dtype: str) -> Tiles:
     """Tile sizes that fit the vector registers of the processor."""
     features = cpu_features()
     size = np.dtype(dtype).itemsize
-    if "avx512f" in features:  # 32 registers of 64 bytes: 24 sums, 2 columns, the rest for addressing
-        return Tiles((12, 8), 2, 64 // size)
+    if "avx512f" in features:  # 32 registers of 64 bytes: 24 sums, columns of two sources and a factor
+        return Tiles((8, 4), 3, 64 // size)
     if "avx2" in features and "fma" in features:  # 16 registers of 32 bytes
         return Tiles((6, 4), 2, 32 // size)
     if "neon" in features or "asimd" in features:  # 32 registers of 16 bytes
@@ -68,26 +68,40 @@ def pack_rows(matrix: np.ndarray, cut: list[int]) -> np.ndarray:
     return np.concatenate([filled[end - rows : end].T.reshape(-1) for rows, end in zip(cut, ends, strict=True)])
 
 
-@functools.cache
-def micro_kernel(dtype: str, rows: int, halves: int) -> Any:
-    """Intrinsic ``f(a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode)`` for rows x half vectors.
+@intrinsic
+def micro_kernel(typingctx, rows, halves, a, a0, ahead, b, b0, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+    """One tile of the product, of `rows` rows and `halves` half vectors, as `Tiles` has them.
 
     While it reads A it asks for what lies `ahead`: the processor by itself does so within pages of 4 KB only.
+    Where `apart` is not 0, negative values of A are multiplied with rows of B that lie `apart` from those of the
+    others.
     """
-    vectors, width = max(halves // 2, 1), tiles(dtype).width // (1 if halves > 1 else 2)
+    word = types.intp
+    signature = types.void(
+        word, word, a, word, word, b, word, word, starts, word, bias, word, c, word, word, x, word
+    )  # fmt: skip
 
-    @intrinsic
-    def tile(typingctx, a, a0, ahead, b, b0, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
-        word = types.intp
-        signature = types.void(a, word, word, b, word, starts, word, bias, word, c, word, word, x, word)
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        rows, halves, *rest = arguments
+        apart = arguments[7]
+        layout = tiles(signature.args[2].dtype.name)
+        done = builder.append_basic_block("done")
+        by_sign = builder.zext(builder.icmp_signed("!=", apart, apart.type(0)), apart.type)
+        key = builder.add(builder.mul(builder.add(builder.mul(rows, rows.type(64)), halves), rows.type(2)), by_sign)
+        switch = builder.switch(key, done)
+        for m in layout.rows:
+            for n in (2 * layout.vectors, 2, 1):
+                for signs in (0, 1):
+                    block = builder.append_basic_block(f"tile_{m}_{n}")
+                    switch.add_case(rows.type((m * 64 + n) * 2 + signs), block)
+                    builder.position_at_end(block)
+                    vectors, width = max(n // 2, 1), layout.width // (1 if n > 1 else 2)
+                    _Tile(context, builder, signature.args[2:], rest, m, vectors, width, bool(signs)).emit()
+                    builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
 
-        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            _Tile(context, builder, signature, arguments, rows, vectors, width).emit()
-            return context.get_dummy_value()
-
-        return signature, codegen
-
-    return tile
+    return signature, codegen
 
 
 def emit_prefetch(builder: Any, base: Any, index: Any, write: int) -> None:
@@ -120,18 +134,18 @@ prefetch_to_read, prefetch_to_write = _prefetching(0), _prefetching(1)
 class _Tile:
     """Emits the code of one micro-kernel."""
 
-    def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any, rows: int, vectors: int, width: int):
-        self.builder, self.rows, self.vectors, self.width = builder, rows, vectors, width
-        a, self.a0, self.ahead, b, self.b0, starts, self.k, bias, self.row0, c, self.c0, self.stride, x, self.mode = (
-            arguments
-        )
-        kinds = signature.args
+    def __init__(
+        self, context: Any, builder: Any, kinds: Any, arguments: Any, rows: int, vectors: int, width: int, by_sign: bool
+    ) -> None:  # fmt: skip
+        self.builder, self.rows, self.vectors, self.width, self.by_sign = builder, rows, vectors, width, by_sign
+        a, self.a0, self.ahead, b, self.b0, self.apart, starts, self.k, bias, self.row0, *rest = arguments
+        c, self.c0, self.stride, x, self.mode = rest
 
         def data(i: int, value: Any) -> Any:
             return cgutils.create_struct_proxy(kinds[i])(context, builder, value).data
 
-        self.a, self.b, self.starts, self.bias = data(0, a), data(3, b), data(5, starts), data(7, bias)
-        self.c, self.x = data(9, c), data(12, x)
+        self.a, self.b, self.starts, self.bias = data(0, a), data(3, b), data(6, starts), data(8, bias)
+        self.c, self.x = data(10, c), data(13, x)
         self.scalar = self.a.type.pointee
         self.vector = ir.VectorType(self.scalar, width)
         self.word = ir.IntType(64)
@@ -201,12 +215,14 @@ class _Tile:
         sums = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
         a_row = builder.add(self.a0, builder.mul(i, self._int(self.rows)))
         b_row = builder.add(self.b0, builder.load(builder.gep(self.starts, [i])))
-        columns = [self._load(self.b, builder.add(b_row, self._int(v * self.width))) for v in range(self.vectors)]
+        columns = self._columns(b_row)
+        others = self._columns(builder.add(b_row, self.apart)) if self.by_sign else columns
         emit_prefetch(builder, self.a, builder.add(a_row, self.ahead), write=0)
         added = []
         for m in range(self.rows):
             factor = self._spread(self.a, builder.add(a_row, self._int(m)))
-            added.append([builder.call(self.fma, [factor, columns[v], sums[m][v]]) for v in range(self.vectors)])
+            chosen = self._choose(factor, columns, others) if self.by_sign else columns
+            added.append([builder.call(self.fma, [factor, chosen[v], sums[m][v]]) for v in range(self.vectors)])
         following = builder.add(i, self._int(1))
         i.add_incoming(following, loop)
         for m in range(self.rows):
@@ -216,6 +232,18 @@ class _Tile:
         builder.cbranch(builder.icmp_signed("<", following, self.k), loop, after)
         builder.position_at_end(after)
         return added
+
+    def _columns(self, start: Any) -> list[Any]:
+        """The vectors of a row of B."""
+        return [self._load(self.b, self.builder.add(start, self._int(v * self.width))) for v in range(self.vectors)]
+
+    def _choose(self, factor: Any, columns: list[Any], others: list[Any]) -> list[Any]:
+        """The columns, or the others where the factor is negative."""
+        numbers = ir.VectorType(ir.IntType(8 * self.size), self.width)
+        zero = ir.Constant(numbers, [0] * self.width)
+        # the sign bit alone: one instruction, with or without AVX-512
+        negative = self.builder.icmp_signed("<", self.builder.bitcast(factor, numbers), zero)
+        return [self.builder.select(negative, other, column) for column, other in zip(columns, others, strict=True)]
 
     def _finish_bias(self, value: Any, m: int, offset: Any) -> Any:
         return self.builder.fadd(value, self._spread(self.bias, self.builder.add(self.row0, self._int(m))))

@@ -14,7 +14,7 @@ import pytest
 
 import caffe2lrp.kernels
 from caffe2lrp.kernels import gemm, relevance
-from caffe2lrp.kernels.convolution import PackedMatrix, Sliding, add_convolution
+from caffe2lrp.kernels.convolution import PackedMatrix, Sliding, add_convolution, add_forward
 from caffe2lrp.kernels.eltwise import fill
 from caffe2lrp.kernels.launch import Kernel, Program
 from caffe2lrp.kernels.planes import add_planes, plan_planes
@@ -112,6 +112,35 @@ def test_what_happens_to_a_tile(mode: int, dtype: str) -> None:
     sliding = Sliding(x.shape, y.shape, params.kernel, params.stride, params.pad, params.dilation, 1)
     program = Program(dtype)
     add_convolution(program, sliding.forward(), matrix, matrix.pad_bias(given), x, out, factor, mode, "convolution")
+    program.run()
+    np.testing.assert_allclose(out, expected, rtol=0, atol=(1e-12 if dtype == "float64" else 1e-4))
+
+
+@pytest.mark.parametrize("sides", [1, 2])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 1)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_by_sign(sides: int, stride: tuple[int, int], dtype: str) -> None:
+    """Positive weights take one source, negative ones another; on the second side these change places."""
+    rng = np.random.default_rng(6)
+    params = Convolution(14, (3, 2), stride, pad=(1, 0), group=2)
+    source = rng.normal(0, 1, (2, 2, 2, 3, 9, 12)).astype(dtype)  # images, groups, sign, channels, pixels
+    weight, bias = rng.normal(0, 1, (14, 3, 3, 2)).astype(dtype), rng.normal(0, 1, (2, sides, 7)).astype(dtype)
+    weight[:, 1, 0] = 0
+
+    def product(positive: int, negative: int) -> np.ndarray:
+        parts = ((np.maximum(weight, 0), positive), (np.minimum(weight, 0), negative))
+        blobs = [(w.astype(np.float64), source[:, :, sign].reshape(2, 6, 9, 12)) for w, sign in parts]
+        y = sum(naive.convolution(params, {"weight": w}, [x.astype(np.float64)])[0] for w, x in blobs)
+        return y.reshape(2, 2, 7, *y.shape[2:])
+
+    expected = np.stack([product(0, 1), product(1, 0)][:sides], axis=2) + bias[None, :, :, :, None, None]
+    out = np.full(expected.shape, np.nan, dtype)
+    image = expected.shape[-2:]
+    sliding = Sliding((2, 6, 9, 12), (2, 14, *image), params.kernel, stride, params.pad, params.dilation, 2)
+    arrays = (source.reshape(2, 12, 9, 12), out.reshape(2, -1, *image), out)
+    program = Program(dtype)
+    grouped = weight.reshape(2, 7, 3, 6)
+    add_forward(program, sliding, grouped, bias.reshape(-1), *arrays, gemm.STORE, "convolution", sides)
     program.run()
     np.testing.assert_allclose(out, expected, rtol=0, atol=(1e-12 if dtype == "float64" else 1e-4))
 

@@ -345,15 +345,15 @@ def test_both_ways_to_transpose(
     used = []
 
     def add_transposed(program: Any, sliding: Any, *args: Any) -> None:
-        *arrays, mode, label, _ = args
+        *arrays, mode, label, _, sides = args
         phases = sliding.phases()
         used.append(len(phases))
         if strategy == "_add_together":
             union = sorted({tap for phase in phases for tap in phase.taps})
-            convolution_kernels._add_together(program, sliding, *arrays, mode, phases, union, label, {})
+            convolution_kernels._add_together(program, sliding, *arrays, mode, phases, union, label, {}, sides)
         else:
             for phase in phases:
-                convolution_kernels._add_phase(program, sliding, *arrays, mode, phase, label, {})
+                convolution_kernels._add_phase(program, sliding, *arrays, mode, phase, label, {}, sides)
 
     monkeypatch.setattr("caffe2lrp.engine.layers.convolution.add_transposed", add_transposed)
     for size, rule in (((9, 10), RULE_CASES[1]), ((7, 5), ALPHABETA), ((6, 8), FLAT)):

@@ -14,7 +14,7 @@ from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import relevance as sharing
 from caffe2lrp.kernels import spread_bias as kernels
 from caffe2lrp.layers.convolution import Convolution
-from caffe2lrp.rules import POSITIVE, Denominator, Part, Rule, alphabeta
+from caffe2lrp.rules import NEGATIVE, POSITIVE, Denominator, Part, Rule, alphabeta
 
 
 def part_of(w: np.ndarray, part: Part) -> np.ndarray:
@@ -76,6 +76,13 @@ def divides_by_sign(rule: Rule) -> bool:
         and [(d.parts, d.bias) for d in rule.denominators] == [(d.parts, d.bias) for d in _BY_SIGN.denominators]
         and rule.quirks == _BY_SIGN.quirks
     )
+
+
+def parts_by_sign(rule: Rule) -> bool:
+    """Whether the terms of a rule are those of the alpha-beta rule: positive and negative products w x."""
+    terms = ((POSITIVE, NEGATIVE), (NEGATIVE, POSITIVE))
+    sources = ("x+", "x-")[: len(rule.sources)]
+    return rule.sources == sources and [d.parts for d in rule.denominators] == [t[: len(sources)] for t in terms]
 
 
 def form_by_sign(plan: ForwardPlan, layer: Layer) -> Form:

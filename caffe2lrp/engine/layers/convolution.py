@@ -21,6 +21,7 @@ from caffe2lrp.engine.linear import (
     form_by_sign,
     linear_call,
     part_of,
+    parts_by_sign,
     pixel_bounds,
 )
 from caffe2lrp.engine.plan import ForwardPlan
@@ -36,7 +37,7 @@ from caffe2lrp.kernels.relevance import Shares
 from caffe2lrp.kernels.volume import SlidingVolume
 from caffe2lrp.layers.base import Shape, count
 from caffe2lrp.layers.convolution import Convolution, Convolving, Deconvolution
-from caffe2lrp.rules import FULL
+from caffe2lrp.rules import FULL, Rule
 
 Bounds = Callable[[], tuple[np.ndarray, np.ndarray]]
 
@@ -98,9 +99,14 @@ class _Products:
         self.pads: Shape = (*(0,) * missing, *self.params.pad) if padded else (0,) * (missing + len(self.params.pad))
 
     @property
+    def by_sign(self) -> bool:
+        """Whether there are products by sign."""
+        return len(self.lines + self.params.kernel) == 2
+
+    @property
     def stores_both(self) -> bool:
         """Whether the forward product can store its result together with what a ReLU makes of it."""
-        return not self.turned and len(self.lines + self.params.kernel) == 2
+        return not self.turned and self.by_sign
 
     def images(self, array: np.ndarray) -> np.ndarray:
         """A blob as (N, C, H, W), or with more axes."""
@@ -114,33 +120,35 @@ class _Products:
 
     def forward(
         self, program: Program, weight: np.ndarray, bias: np.ndarray | None, u: np.ndarray, z: np.ndarray,
-        factor: np.ndarray, mode: int,
+        factor: np.ndarray, mode: int, sides: int = 0,
     ) -> None:  # fmt: skip
-        """Append z = weight * u + bias."""
-        self._add(program, self.turned, weight, bias, u, z, factor, mode, self.label, {})
+        """Append z = weight * u + bias; with `sides`, by sign (see `Geometry`)."""
+        self._add(program, self.turned, weight, bias, u, z, factor, mode, self.label, {}, sides)
 
     def transposed(
         self, program: Program, weight: np.ndarray, s: Source, c: np.ndarray, factor: np.ndarray, mode: int,
-        packed: Packed,
+        packed: Packed, sides: int = 0,
     ) -> None:  # fmt: skip
         """Append c = weight^T * s, times `factor` by `mode`; what the weights are packed to is kept for other plans."""
-        self._add(program, not self.turned, weight, None, s, c, factor, mode, f"{self.label} back", packed)
+        self._add(program, not self.turned, weight, None, s, c, factor, mode, f"{self.label} back", packed, sides)
 
     def _add(
         self, program: Program, transposed: bool, weight: np.ndarray, bias: np.ndarray | None, src: Source,
-        dst: np.ndarray, factor: np.ndarray, mode: int, label: str, packed: Packed,
+        dst: np.ndarray, factor: np.ndarray, mode: int, label: str, packed: Packed, sides: int,
     ) -> None:  # fmt: skip
         """Append a product with the convolution that the layer is or is the transpose of."""
         weight = weight.transpose(0, 2, 1, 3) if self.turned else weight
-        sliding = self._sliding(dst.shape, src.shape) if transposed else self._sliding(src.shape, dst.shape)
+        source, target = (dst.shape, src.shape) if transposed else (src.shape, dst.shape)
+        rows, channels = (self.params.group * n for n in weight.shape[1:3])
+        sliding = self._sliding((source[0], channels, *source[2:]), (target[0], rows, *target[2:]))
         arguments = (weight, bias, src, dst, factor, mode, label)
         if isinstance(sliding, SlidingVolume):
             add_volume = volume.add_transposed if transposed else volume.add_forward
             add_volume(program, sliding, *arguments)
         elif transposed:
-            add_transposed(program, sliding, *arguments, packed)
+            add_transposed(program, sliding, *arguments, packed, sides)
         else:
-            add_forward(program, sliding, *arguments)
+            add_forward(program, sliding, *arguments, sides)
 
     def _sliding(self, source: Shape, target: Shape) -> Sliding | SlidingVolume:
         p = self.params
@@ -212,7 +220,7 @@ def _with_sources(plan: RelevancePlan, call: LinearCall, products: _Products) ->
     s = Shares([r.reshape(grouped) for r in arrived], z, [(d.factor, d.epsilon, d.mode) for d in rule.denominators])
     target = products.images(plan.into(layer.inputs[0]))
     shares = target if len(rule.sources) == 1 else plan.new(sources.shape)
-    products.transposed(plan.program, weight, s, shares, sources, STORE_TIMES, packed)
+    products.transposed(plan.program, weight, s, shares, sources, STORE_TIMES, packed, _sides(rule, products))
     if shares is target:
         return
     whole = target if sources.shape[2:] == target.shape[2:] else plan.new((*target.shape[:2], *sources.shape[2:]))
@@ -230,12 +238,15 @@ def _bounds(plan: RelevancePlan, call: LinearCall) -> tuple[np.ndarray, np.ndarr
 def _derive(
     plan: ForwardPlan, form: Form, target: Shape, products: _Products, program: Program, bounds: Bounds | None = None
 ) -> tuple[np.ndarray, _Products, np.ndarray, Packed, np.ndarray]:
-    """Sources and products with them, the stacked weight, what it is packed to, and denominators like the `target`."""
+    """Sources and products with them, the weight back, what it is packed to, and denominators like the `target`."""
     sources = _sources(plan, form, products.params.group, program, bounds)
     if form.rule.quirks.high_in_padding is not None:
         sources, products = _pad_sources(plan, form, sources, program), _Products(form.layer, padded=False)
-    weight = _stacked_weight(plan, form, products)
-    return sources, products, weight, {}, _denominators(plan, form, target, sources, weight, products, program)
+    sides = _sides(form.rule, products)
+    weight = products.grouped(plan.weight(form.layer, "weight"))
+    stacked = weight if sides == 2 else _stacked(weight, form.rule)
+    z = _denominators(plan, form, target, sources, stacked, products, program, sides if sides == 2 else 0)
+    return sources, products, weight if sides else stacked, {}, z
 
 
 def _planes(array: np.ndarray) -> np.ndarray:
@@ -263,16 +274,24 @@ def _spread_bias(plan: RelevancePlan, call: LinearCall) -> None:
     add_spread_bias(plan, call, weight, call.x, call.r, plan.into(call.layer.inputs[0]), sizes)
 
 
-def _stacked_weight(plan: ForwardPlan, form: Form, products: _Products) -> np.ndarray:
-    """(group, denominators * M / group, sources * C / group, cells)."""
-    weight = products.grouped(plan.weight(form.layer, "weight"))
-    rows = [np.concatenate([part_of(weight, part) for part in d.parts], axis=2) for d in form.rule.denominators]
+def _sides(rule: Rule, products: _Products) -> int:
+    """Number of sources if the rule's terms are those of positive and of negative weights; else 0.
+
+    Then the shares of a source are one product by sign with those of both terms, and the denominators are one with
+    both sources. (Those of one source are not: both read the same values.)
+    """
+    return len(rule.sources) if products.by_sign and parts_by_sign(rule) else 0
+
+
+def _stacked(weight: np.ndarray, rule: Rule) -> np.ndarray:
+    """Parts of a weight by groups: (group, denominators * M / group, sources * C / group, cells)."""
+    rows = [np.concatenate([part_of(weight, part) for part in d.parts], axis=2) for d in rule.denominators]
     return np.concatenate(rows, axis=1)
 
 
 def _denominators(
     plan: ForwardPlan, form: Form, target: Shape, sources: np.ndarray, weight: np.ndarray, products: _Products,
-    program: Program,
+    program: Program, sides: int,
 ) -> np.ndarray:  # fmt: skip
     """z of all denominators, (N, group * denominators * M / group, H', W'); the forward pass's own where it is that."""
     rule = form.rule
@@ -283,7 +302,7 @@ def _denominators(
     zero = np.zeros(p.num_output, plan.dtype)
     bias = np.stack([zero if b is None else b for b in parts]).reshape(len(parts), p.group, -1).transpose(1, 0, 2)
     z = plan.new((form.x.shape[0], p.num_output * len(parts), *target[2:]))
-    products.forward(program, weight, np.ascontiguousarray(bias).reshape(-1), sources, z, z, STORE)
+    products.forward(program, weight, np.ascontiguousarray(bias).reshape(-1), sources, z, z, STORE, sides)
     return z
 
 
