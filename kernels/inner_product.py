@@ -12,6 +12,8 @@ from caffe2lrp.kernels.share import share
 
 # Rows of the weights that are read together on the way back, so that sums are loaded and stored less often.
 _ROWS = 4
+# Rows, and images of a batch, whose sums are formed together in registers.
+_TILE = 4
 # Columns of several images that stay in the cache while all rows of the weights pass by.
 _COLUMNS = 1024
 
@@ -47,13 +49,56 @@ def inner_product(part: Int, parts: Int, w: F2, x: F2, bias: F1, y: F2, rectify:
     """y[n, j] = sum_i w[j, i] x[n, i] + bias[j], and max(., 0) of it if `rectify`."""
     start, stop = share(w.shape[0], part, parts)
     zero = w.dtype.type(0)
+    images = x.shape[0]
+    tiled = images - images % _TILE
     for j in range(start, stop):
-        for n in range(x.shape[0]):
+        for n in range(tiled, images):
             total = zero
             for i in range(w.shape[1]):
                 total += w[j, i] * x[n, i]
-            total += bias[j]
+            y[n, j] = total
+        y[:tiled, j] = zero
+    if tiled > 0:
+        for first in range(0, w.shape[1], _COLUMNS):
+            last = min(first + _COLUMNS, w.shape[1])
+            for j in range(start, stop, _TILE):
+                for n in range(0, tiled, _TILE):
+                    _add_tile(w, x, y, j, n, first, last, stop)
+    for n in range(images):
+        for j in range(start, stop):
+            total = y[n, j] + bias[j]
             y[n, j] = zero if rectify != 0 and total < zero else total
+
+
+@device
+def _add_tile(w, x, y, j, n, first, last, stop):  # type: ignore[no-untyped-def]
+    """Add the products of four rows and four images over some columns; rows from `stop` on are not stored."""
+    w0, w1, w2, w3 = _four_rows(w, j, first, last)
+    x0, x1, x2, x3 = x[n, first:last], x[n + 1, first:last], x[n + 2, first:last], x[n + 3, first:last]
+    zero = w.dtype.type(0)
+    s00, s01, s02, s03, s10, s11, s12, s13 = zero, zero, zero, zero, zero, zero, zero, zero
+    s20, s21, s22, s23, s30, s31, s32, s33 = zero, zero, zero, zero, zero, zero, zero, zero
+    for i in range(x0.size):
+        a, b, c, d = x0[i], x1[i], x2[i], x3[i]
+        s00, s01, s02, s03 = s00 + w0[i] * a, s01 + w0[i] * b, s02 + w0[i] * c, s03 + w0[i] * d
+        s10, s11, s12, s13 = s10 + w1[i] * a, s11 + w1[i] * b, s12 + w1[i] * c, s13 + w1[i] * d
+        s20, s21, s22, s23 = s20 + w2[i] * a, s21 + w2[i] * b, s22 + w2[i] * c, s23 + w2[i] * d
+        s30, s31, s32, s33 = s30 + w3[i] * a, s31 + w3[i] * b, s32 + w3[i] * c, s33 + w3[i] * d
+    _add_four(y, n, j, s00, s01, s02, s03)
+    if j + 1 < stop:
+        _add_four(y, n, j + 1, s10, s11, s12, s13)
+    if j + 2 < stop:
+        _add_four(y, n, j + 2, s20, s21, s22, s23)
+    if j + 3 < stop:
+        _add_four(y, n, j + 3, s30, s31, s32, s33)
+
+
+@device
+def _add_four(y, n, j, s0, s1, s2, s3):  # type: ignore[no-untyped-def]
+    y[n, j] += s0
+    y[n + 1, j] += s1
+    y[n + 2, j] += s2
+    y[n + 3, j] += s3
 
 
 @kernel
