@@ -338,14 +338,14 @@ def pixel_tiles(geometry: Geometry, planes: Planes, k: int, dtype: str) -> np.nd
     g, width = geometry, tiles(dtype).width
     dense = g.step == (1, 1) and g.start == (0, 0) and g.grid[1] == g.target[1]
     flat = (g.grid[0] - 1) * planes.pitch + g.grid[1]
-    through = _line_tiles(flat, dtype)
+    through = line_tiles(flat, dtype)
     direct = dense and planes.pitch == g.grid[1] and flat >= width // 2
     y, x = through[:, 0] // planes.pitch, through[:, 0] % planes.pitch
     to = (y * g.step[0] + g.start[0]) * g.target[1] + x * g.step[1] + g.start[1]
     table = np.stack([through[:, 0], to, through[:, 1], np.full(len(through), direct)], axis=1)
     if direct or not dense or g.grid[1] < 2 * width:
         return table
-    row = _line_tiles(g.grid[1], dtype)
+    row = line_tiles(g.grid[1], dtype)
     # a buffered tile costs about as much more as 15 steps of the sum
     if g.grid[0] * row[:, 1].sum() * k > through[:, 1].sum() * (k + 15):
         return table
@@ -355,7 +355,7 @@ def pixel_tiles(geometry: Geometry, planes: Planes, k: int, dtype: str) -> np.nd
     return np.stack([np.broadcast_to(column, shape) for column in columns], axis=-1).reshape(-1, 4).astype(np.int64)
 
 
-def _line_tiles(length: int, dtype: str) -> np.ndarray:
+def line_tiles(length: int, dtype: str) -> np.ndarray:
     """First pixel and number of half vectors of the tiles of a line of pixels."""
     layout = tiles(dtype)
     half, left, counts = layout.width // 2, length, []
@@ -370,11 +370,11 @@ def _line_tiles(length: int, dtype: str) -> np.ndarray:
     return np.stack([np.minimum(starts, last), counts], axis=1).astype(np.int64)
 
 
-def _multiply(rows, halves, a, a0, ahead, b, b0, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+def multiply(rows, halves, a, a0, ahead, b, b0, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
     """The micro-kernel, in the tile size and precision asked for; by sign where the sources lie `apart`."""
 
 
-@overload(_multiply)
+@overload(multiply)
 def _multiply_overload(rows, halves, a, a0, ahead, b, b0, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
     # a function of its own: its code is there once for all calls
     def multiply(rows, halves, a, a0, ahead, b, b0, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
@@ -384,7 +384,7 @@ def _multiply_overload(rows, halves, a, a0, ahead, b, b0, apart, starts, k, bias
 
 
 @device
-def _finish(tile, columns, rows, dst, x, base, plane, gw, pitch, width, sx, sy, x0, y0, j0, limit, mode):  # type: ignore[no-untyped-def]
+def finish(tile, columns, rows, dst, x, base, plane, gw, pitch, width, sx, sy, x0, y0, j0, limit, mode):  # type: ignore[no-untyped-def]
     """Copy the valid pixels of a tile to where they belong."""
     zero = dst.dtype.type(0)
     gy = j0 // pitch
@@ -434,7 +434,7 @@ def _prefetch(dst, x, at, rows, plane, columns, mode):  # type: ignore[no-untype
 
 
 @device
-def _place(unit, batch, groups, tiles, blocks, by_rows):  # type: ignore[no-untyped-def]
+def place(unit, batch, groups, tiles, blocks, by_rows):  # type: ignore[no-untyped-def]
     """Image, group, tile of pixels and block of rows of a unit; what threads share is outermost, and stays cached."""
     if by_rows != 0:
         rest, t = unit // tiles, unit % tiles
@@ -457,7 +457,7 @@ def convolution(
     limit = (gh - 1) * pitch + gw
     biases = bias.size // groups
     start, stop = share(batch * groups * table.shape[0] * blocks.shape[0], part, parts)
-    n, group, t, i = _place(start, batch, groups, table.shape[0], blocks.shape[0], by_rows)
+    n, group, t, i = place(start, batch, groups, table.shape[0], blocks.shape[0], by_rows)
     for _ in range(start, stop):
         first, rows, valid, side, halves = blocks[i, 0], blocks[i, 1], blocks[i, 2], blocks[i, 5], table[t, 2]
         a0, row0 = group * packed_rows * k + blocks[i, 3], group * biases + blocks[i, 4]
@@ -470,13 +470,13 @@ def convolution(
         if k < _SHORT:
             _prefetch(dst, x, c0 + table[t, 1], valid, plane, halves * lanes // 2, mode)
         if table[t, 3] != 0 and valid == rows:
-            _multiply(
+            multiply(
                 rows, halves, a, a0, ahead, src, b0, off, starts, k, bias, row0, dst, c0 + table[t, 1], plane, x, mode
             )
         else:
             columns = halves * lanes // 2
-            _multiply(rows, halves, a, a0, ahead, src, b0, off, starts, k, bias, row0, tile, 0, columns, x, STORE)
-            _finish(
+            multiply(rows, halves, a, a0, ahead, src, b0, off, starts, k, bias, row0, tile, 0, columns, x, STORE)
+            finish(
                 tile, columns, valid, dst, x, c0, plane, gw, pitch, target_w, step_x, step_y, x0, y0,
                 table[t, 0], limit, mode,
             )  # fmt: skip

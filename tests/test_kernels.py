@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import caffe2lrp.kernels
-from caffe2lrp.kernels import gemm, relevance
+from caffe2lrp.kernels import gemm, relevance, winograd
 from caffe2lrp.kernels.convolution import PackedMatrix, Sliding, add_convolution, add_forward
 from caffe2lrp.kernels.eltwise import fill
 from caffe2lrp.kernels.launch import Kernel, Program
@@ -143,6 +143,36 @@ def test_products_by_sign(sides: int, stride: tuple[int, int], dtype: str) -> No
     add_forward(program, sliding, grouped, bias.reshape(-1), *arrays, gemm.STORE, "convolution", sides)
     program.run()
     np.testing.assert_allclose(out, expected, rtol=0, atol=(1e-12 if dtype == "float64" else 1e-4))
+
+
+@pytest.mark.parametrize("mode", [gemm.STORE, gemm.STORE_RELU, gemm.STORE_TIMES, gemm.STORE_BOTH])
+@pytest.mark.parametrize("size", [(3, 3), (9, 12), (8, 21), (1, 30)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_minimal_filtering(mode: int, size: tuple[int, int], dtype: str) -> None:
+    """The same as the plain sums, for even and odd sizes, groups, and rows of the result that fill no tile."""
+    rng = np.random.default_rng(8)
+    params = Convolution(14, (3, 3), pad=(1, 2), group=2)
+    x = rng.normal(0, 1, (2, 6, *size)).astype(dtype)
+    weight, bias = rng.normal(0, 1, (14, 3, 3, 3)).astype(dtype), rng.normal(0, 1, 14).astype(dtype)
+    (y,) = naive.convolution(params, {"weight": weight, "bias": bias}, [x.astype(np.float64)])
+    factor = rng.normal(0, 1, y.shape).astype(dtype)
+    expected = {
+        gemm.STORE: y,
+        gemm.STORE_RELU: np.maximum(y, 0),
+        gemm.STORE_TIMES: (y - bias[:, None, None]) * factor,
+        gemm.STORE_BOTH: y,
+    }[mode]
+    given = None if mode == gemm.STORE_TIMES else bias
+    out = np.full(y.shape, np.nan, dtype)
+    sliding = Sliding(x.shape, y.shape, params.kernel, params.stride, params.pad, params.dilation, 2)
+    program = Program(dtype)
+    arguments = (weight.reshape(2, 7, 3, 9), given, x, out, factor, mode, "convolution")
+    winograd.add_forward(program, sliding, *arguments)
+    program.run()
+    tolerance = 1e-12 if dtype == "float64" else 1e-4
+    np.testing.assert_allclose(out, expected, rtol=0, atol=tolerance)
+    if mode == gemm.STORE_BOTH:
+        np.testing.assert_allclose(factor, np.maximum(y, 0), rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,9 @@ class ForwardPlan:
         self._found: list[Derived] = []  # what the forward program itself derives
         self._rectified = _rectified(network)
         self._keep = keep
+        # Rounding decides near-ties of max pooling, and with them where relevance goes: plans for relevance take the
+        # plain sums, as all other implementations do.
+        self.minimal = keep is not None
         import caffe2lrp.engine.layers  # noqa: F401  (fills the table of functions)
 
         for place, layer in enumerate(network.layers):

@@ -27,7 +27,7 @@ from caffe2lrp.engine.linear import (
 from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, relevance
 from caffe2lrp.ir import Layer
-from caffe2lrp.kernels import activation, eltwise, volume
+from caffe2lrp.kernels import activation, eltwise, volume, winograd
 from caffe2lrp.kernels import relevance as sharing
 from caffe2lrp.kernels.convolution import Packed, Sliding, add_forward, add_transposed
 from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, STORE_TIMES
@@ -58,7 +58,7 @@ def _convolution(plan: ForwardPlan, layer: Layer) -> None:
         plan.program.add(activation.relu, arrays[0].reshape(-1), arrays[1].reshape(-1), 0.0, label=layer.name)
         return
     mode = _store_mode(plain, rectified)
-    products.forward(plan.program, weight, bias, products.images(x), arrays[0], arrays[-1], mode)
+    products.forward(plan.program, weight, bias, products.images(x), arrays[0], arrays[-1], mode, minimal=plan.minimal)
 
 
 def _store_mode(plain: np.ndarray | None, rectified: np.ndarray | None) -> int:
@@ -120,10 +120,13 @@ class _Products:
 
     def forward(
         self, program: Program, weight: np.ndarray, bias: np.ndarray | None, u: np.ndarray, z: np.ndarray,
-        factor: np.ndarray, mode: int, sides: int = 0,
+        factor: np.ndarray, mode: int, sides: int = 0, minimal: bool = False,
     ) -> None:  # fmt: skip
-        """Append z = weight * u + bias; with `sides`, by sign (see `Geometry`)."""
-        self._add(program, self.turned, weight, bias, u, z, factor, mode, self.label, {}, sides)
+        """Append z = weight * u + bias; with `sides`, by sign (see `Geometry`).
+
+        If `minimal`, with as few multiplications as pays, which is not for sums of one sign (see `winograd`).
+        """
+        self._add(program, self.turned, weight, bias, u, z, factor, mode, self.label, {}, sides, minimal)
 
     def transposed(
         self, program: Program, weight: np.ndarray, s: Source, c: np.ndarray, factor: np.ndarray, mode: int,
@@ -135,6 +138,7 @@ class _Products:
     def _add(
         self, program: Program, transposed: bool, weight: np.ndarray, bias: np.ndarray | None, src: Source,
         dst: np.ndarray, factor: np.ndarray, mode: int, label: str, packed: Packed, sides: int,
+        minimal: bool = False,
     ) -> None:  # fmt: skip
         """Append a product with the convolution that the layer is or is the transpose of."""
         weight = weight.transpose(0, 2, 1, 3) if self.turned else weight
@@ -147,6 +151,8 @@ class _Products:
             add_volume(program, sliding, *arguments)
         elif transposed:
             add_transposed(program, sliding, *arguments, packed, sides)
+        elif minimal and isinstance(src, np.ndarray) and winograd.suits(sliding, program.dtype):
+            winograd.add_forward(program, sliding, weight, bias, src, dst, factor, mode, label)
         else:
             add_forward(program, sliding, *arguments, sides)
 
