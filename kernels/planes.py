@@ -81,15 +81,23 @@ def plan_planes(geometry: Geometry, dtype: str, least: int) -> Planes:
         g.stride == (1, 1) and (rows, pitch) == (height, width)
         and g.grid[0] * g.grid[1] >= least and size * item % (16 * LINE) != 0  # else all planes share few cache sets
     )  # fmt: skip
-    if not in_place:  # whole lines, and an odd number of them: planes are spread over all sets of the caches
-        line = LINE // item
-        size = (-(-(left + rows * pitch) // line) | 1) * line
+    if not in_place:
+        size = spread_size(left + rows * pitch, dtype)
     place = left + (steps[:, 0] + above) * pitch + steps[:, 1]
     plane = np.array([residues.index((int(y), int(x))) for y, x in found])
     starts = (np.arange(g.channels)[:, None] * len(residues) + plane) * size + place
     return Planes(
         residues, height, width, above, left, rows, pitch, size, starts.reshape(-1).astype(np.int64), in_place
     )
+
+
+def spread_size(count: int, dtype: str) -> int:
+    """Room for `count` values such that planes side by side are spread over all sets of the caches.
+
+    Whole cache lines, which are whole vectors, and an odd number of them.
+    """
+    line = LINE // np.dtype(dtype).itemsize
+    return (-(-count // line) | 1) * line
 
 
 class Computed(Protocol):

@@ -31,7 +31,7 @@ from caffe2lrp.kernels.convolution import (
 )
 from caffe2lrp.kernels.gemm import STORE, tiles
 from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, kernel, scratch, threads
-from caffe2lrp.kernels.planes import LINE, SLACK, Planes, add_planes, plan_planes
+from caffe2lrp.kernels.planes import SLACK, Planes, add_planes, plan_planes, spread_size
 from caffe2lrp.kernels.share import share
 
 _G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
@@ -83,8 +83,7 @@ def add_forward(
     layout = tiles(program.dtype)
     planes = plan_planes(g, program.dtype, layout.width // 2)
     length = _line(g.grid, planes)
-    per_line = LINE // np.dtype(program.dtype).itemsize
-    line = (-(-length // layout.width) * layout.width // per_line | 1) * per_line
+    line = spread_size(length, program.dtype)
     size = g.channels * _PLACES * line
     transformed = scratch(program.dtype, g.group * size + SLACK, "tiles")
     matrix = PackedMatrix(_transformed_weight(weight))

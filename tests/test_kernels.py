@@ -251,10 +251,16 @@ from caffe2lrp.layers import activation
 from caffe2lrp.layers.convolution import Convolution
 from tests.layer_cases import chain, check_forward, random_input
 from tests.test_relevance import RULE_CASES, check
+def kernels_of(network):
+    network.forward(random_input(network))
+    return {{call[0].name for plan in network._plans.values() for call in plan.program._calls}}
 for params in (Convolution(13, (3, 2), (2, 1), (1, 1)), Convolution(6, (3, 3), group=2)):
     network = chain((2, 4, 9, 8), params, activation.ReLU())
     check_forward(network, random_input(network))
     check(network, random_input(network), rule=RULE_CASES[3])
+network = chain((2, 17, 29, 26), Convolution(9, (3, 3), pad=(1, 1)))  # 209 tiles: a vector of 8 reaches beyond 208
+assert "winograd" in kernels_of(network)
+check_forward(network, random_input(network))
 """
 
 
