@@ -337,7 +337,7 @@ def pixel_tiles(geometry: Geometry, planes: Planes, k: int, dtype: str) -> np.nd
     """
     g, width = geometry, tiles(dtype).width
     dense = g.step == (1, 1) and g.start == (0, 0) and g.grid[1] == g.target[1]
-    flat = (g.grid[0] - 1) * planes.pitch + g.grid[1]
+    flat = planes.line(g.grid)
     through = line_tiles(flat, dtype)
     direct = dense and planes.pitch == g.grid[1] and flat >= width // 2
     y, x = through[:, 0] // planes.pitch, through[:, 0] % planes.pitch
@@ -413,7 +413,7 @@ def finish(tile, columns, rows, dst, x, base, plane, gw, pitch, width, sx, sy, x
         gy += 1
 
 
-_AHEAD = 512  # values of the weights that are asked for before they are needed
+AHEAD = 512  # values of the weights that are asked for before they are needed
 _SHORT = 300  # terms of a sum that is over before the stores of the tile before it are
 
 
@@ -466,7 +466,7 @@ def convolution(
         off = apart - 2 * side * apart
         c0 = ((n * groups + group) * m + first) * plane
         # the next block of rows comes after the last tile of pixels, or at once
-        ahead = k * rows if by_rows != 0 and t == table.shape[0] - 1 and n == batch - 1 else _AHEAD
+        ahead = k * rows if by_rows != 0 and t == table.shape[0] - 1 and n == batch - 1 else AHEAD
         if k < _SHORT:
             _prefetch(dst, x, c0 + table[t, 1], valid, plane, halves * lanes // 2, mode)
         if table[t, 3] != 0 and valid == rows:

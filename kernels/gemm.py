@@ -17,6 +17,7 @@ import numpy as np
 from llvmlite import ir
 
 from caffe2lrp.kernels.compiling import cgutils, cpu_features, intrinsic, types
+from caffe2lrp.kernels.vectors import Vectors, data_of
 
 # What happens to a finished tile: + is the bias of each row, x is an array of the shape of the result.
 STORE = 0  # c = tile + bias
@@ -119,7 +120,7 @@ def _prefetching(write: int) -> Any:
         """Ask for the cache line of ``array[index]``."""
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            data = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0]).data
+            data = data_of(context, builder, signature.args[0], arguments[0])
             emit_prefetch(builder, data, arguments[1], write)
             return context.get_dummy_value()
 
@@ -131,25 +132,21 @@ def _prefetching(write: int) -> Any:
 prefetch_to_read, prefetch_to_write = _prefetching(0), _prefetching(1)
 
 
-class _Tile:
+class _Tile(Vectors):
     """Emits the code of one micro-kernel."""
 
     def __init__(
         self, context: Any, builder: Any, kinds: Any, arguments: Any, rows: int, vectors: int, width: int, by_sign: bool
     ) -> None:  # fmt: skip
-        self.builder, self.rows, self.vectors, self.width, self.by_sign = builder, rows, vectors, width, by_sign
+        self.rows, self.vectors, self.by_sign = rows, vectors, by_sign
         a, self.a0, self.ahead, b, self.b0, self.apart, starts, self.k, bias, self.row0, *rest = arguments
         c, self.c0, self.stride, x, self.mode = rest
-
-        def data(i: int, value: Any) -> Any:
-            return cgutils.create_struct_proxy(kinds[i])(context, builder, value).data
-
-        self.a, self.b, self.starts, self.bias = data(0, a), data(3, b), data(6, starts), data(8, bias)
-        self.c, self.x = data(10, c), data(13, x)
-        self.scalar = self.a.type.pointee
-        self.vector = ir.VectorType(self.scalar, width)
+        pointed = ((0, a), (3, b), (6, starts), (8, bias), (10, c), (13, x))
+        self.a, self.b, self.starts, self.bias, self.c, self.x = (
+            data_of(context, builder, kinds[i], array) for i, array in pointed
+        )
+        super().__init__(builder, self.a.type.pointee, width)
         self.word = ir.IntType(64)
-        self.size = 4 if isinstance(self.scalar, ir.FloatType) else 8
         name = f"v{width}f{8 * self.size}"
         self.fma = self._function(f"llvm.fma.{name}", 3)
 
@@ -161,22 +158,9 @@ class _Tile:
     def _int(self, value: int) -> Any:
         return ir.Constant(self.word, value)
 
-    def _vector_pointer(self, base: Any, offset: Any) -> Any:
-        return self.builder.bitcast(self.builder.gep(base, [offset]), self.vector.as_pointer())
-
-    def _load(self, base: Any, offset: Any) -> Any:
-        return self.builder.load(self._vector_pointer(base, offset), align=self.size)
-
-    def _store(self, value: Any, base: Any, offset: Any) -> None:
-        self.builder.store(value, self._vector_pointer(base, offset), align=self.size)
-
-    def _spread(self, base: Any, offset: Any) -> Any:
+    def _spread_from(self, base: Any, offset: Any) -> Any:
         """One value from memory in all lanes."""
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        value = self.builder.load(self.builder.gep(base, [offset]))
-        single = self.builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
-        return self.builder.shuffle_vector(single, undefined, lanes)
+        return self.spread(self.builder.load(self.builder.gep(base, [offset])))
 
     def emit(self) -> None:
         sums = self._products()
@@ -198,7 +182,7 @@ class _Tile:
                 row = builder.add(self.c0, builder.mul(self.stride, self._int(m)))
                 for v in range(self.vectors):
                     offset = builder.add(row, self._int(v * self.width))
-                    self._store(finishers[mode](sums[m][v], m, offset), self.c, offset)
+                    self.store(finishers[mode](sums[m][v], m, offset), self.c, offset)
             builder.branch(done)
         builder.position_at_end(done)
 
@@ -207,7 +191,6 @@ class _Tile:
         builder = self.builder
         before = builder.block
         loop, after = builder.append_basic_block("products"), builder.append_basic_block("tile")
-        zero = ir.Constant(self.vector, [0.0] * self.width)
         builder.branch(loop)
         builder.position_at_end(loop)
         i = builder.phi(self.word)
@@ -220,14 +203,14 @@ class _Tile:
         emit_prefetch(builder, self.a, builder.add(a_row, self.ahead), write=0)
         added = []
         for m in range(self.rows):
-            factor = self._spread(self.a, builder.add(a_row, self._int(m)))
+            factor = self._spread_from(self.a, builder.add(a_row, self._int(m)))
             chosen = self._choose(factor, columns, others) if self.by_sign else columns
             added.append([builder.call(self.fma, [factor, chosen[v], sums[m][v]]) for v in range(self.vectors)])
         following = builder.add(i, self._int(1))
         i.add_incoming(following, loop)
         for m in range(self.rows):
             for v in range(self.vectors):
-                sums[m][v].add_incoming(zero, before)
+                sums[m][v].add_incoming(self.zero, before)
                 sums[m][v].add_incoming(added[m][v], loop)
         builder.cbranch(builder.icmp_signed("<", following, self.k), loop, after)
         builder.position_at_end(after)
@@ -235,7 +218,7 @@ class _Tile:
 
     def _columns(self, start: Any) -> list[Any]:
         """The vectors of a row of B."""
-        return [self._load(self.b, self.builder.add(start, self._int(v * self.width))) for v in range(self.vectors)]
+        return [self.load(self.b, self.builder.add(start, self._int(v * self.width))) for v in range(self.vectors)]
 
     def _choose(self, factor: Any, columns: list[Any], others: list[Any]) -> list[Any]:
         """The columns, or the others where the factor is negative."""
@@ -246,20 +229,15 @@ class _Tile:
         return [self.builder.select(negative, other, column) for column, other in zip(columns, others, strict=True)]
 
     def _finish_bias(self, value: Any, m: int, offset: Any) -> Any:
-        return self.builder.fadd(value, self._spread(self.bias, self.builder.add(self.row0, self._int(m))))
+        return self.builder.fadd(value, self._spread_from(self.bias, self.builder.add(self.row0, self._int(m))))
 
     def _finish_relu(self, value: Any, m: int, offset: Any) -> Any:
-        return self._rectify(self._finish_bias(value, m, offset))
-
-    def _rectify(self, value: Any) -> Any:
-        zero = ir.Constant(self.vector, [0.0] * self.width)
-        # "not less than" lets NaN through, as max(0, NaN) of the plain loop does
-        return self.builder.select(self.builder.fcmp_ordered("<", value, zero), zero, value)
+        return self.rectify(self._finish_bias(value, m, offset))
 
     def _finish_times(self, value: Any, m: int, offset: Any) -> Any:
-        return self.builder.fmul(value, self._load(self.x, offset))
+        return self.builder.fmul(value, self.load(self.x, offset))
 
     def _finish_both(self, value: Any, m: int, offset: Any) -> Any:
         total = self._finish_bias(value, m, offset)
-        self._store(self._rectify(total), self.x, offset)
+        self.store(self.rectify(total), self.x, offset)
         return total

@@ -57,6 +57,10 @@ class Planes:
     starts: np.ndarray
     in_place: bool
 
+    def line(self, grid: tuple[int, int]) -> int:
+        """Values from the first pixel of a grid to the last, with those between its rows."""
+        return (grid[0] - 1) * self.pitch + grid[1]
+
     def of_image(self, image: tuple[int, ...]) -> tuple[int, ...]:
         """Height, width, above, left, rows, pitch and size for an image and stride 1; one long row where it can be."""
         if (self.rows, self.pitch) == image:

@@ -12,63 +12,45 @@ from typing import Any
 from llvmlite import ir
 
 from caffe2lrp.kernels.compiling import cgutils, cpu_features, intrinsic, overload, types
+from caffe2lrp.kernels.vectors import Vectors, data_of
 
 _BYTES = 64  # of a vector
 
 
-class _Row:
+class _Row(Vectors):
     """Emits a loop over whole vectors of a row."""
 
     def __init__(self, context: Any, builder: Any, kinds: Sequence[Any], values: Sequence[Any]) -> None:
-        self.builder = builder
-        self.bases = [
-            cgutils.create_struct_proxy(k)(context, builder, v).data for k, v in zip(kinds, values, strict=True)
-        ]
-        self.scalar = self.bases[0].type.pointee
-        self.short = "f32" if isinstance(self.scalar, ir.FloatType) else "f64"
-        self.size = 4 if self.short == "f32" else 8
-        self.lanes = _BYTES // self.size
-        self.vector = ir.VectorType(self.scalar, self.lanes)
-        self.flags = ir.VectorType(ir.IntType(1), self.lanes)
-        self.pointer = self.vector.as_pointer()
-        self.name = f"v{self.lanes}{self.short}.p0v{self.lanes}{self.short}"
+        self.bases = [data_of(context, builder, kind, value) for kind, value in zip(kinds, values, strict=True)]
+        scalar = self.bases[0].type.pointee
+        short, size = ("f32", 4) if isinstance(scalar, ir.FloatType) else ("f64", 8)
+        super().__init__(builder, scalar, _BYTES // size)
+        self.flags = ir.VectorType(ir.IntType(1), self.width)
+        self.name = f"v{self.width}{short}.p0v{self.width}{short}"
 
-    def spread(self, value: Any) -> Any:
-        """A number in all lanes."""
-        undefined = ir.Constant(ir.VectorType(value.type, self.lanes), ir.Undefined)
-        single = self.builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(single, undefined, zeros)
-
-    @property
-    def zero(self) -> Any:
-        return ir.Constant(self.vector, [0.0] * self.lanes)
-
-    def load(self, base: Any, at: Any, mask: Any) -> Any:
+    def load_where(self, mask: Any, base: Any, at: Any) -> Any:
         number = ir.IntType(32)
-        kind = ir.FunctionType(self.vector, [self.pointer, number, self.flags, self.vector])
+        kind = ir.FunctionType(self.vector, [self.vector.as_pointer(), number, self.flags, self.vector])
         function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.load.{self.name}")
-        address = self.builder.bitcast(self.builder.gep(base, [at]), self.pointer)
-        return self.builder.call(function, [address, number(self.size), mask, self.zero])
+        return self.builder.call(function, [self.pointer(base, at), number(self.size), mask, self.zero])
 
-    def store(self, value: Any, base: Any, at: Any, mask: Any) -> None:
+    def store_where(self, mask: Any, value: Any, base: Any, at: Any) -> None:
         number = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [self.vector, self.pointer, number, self.flags])
+        kind = ir.FunctionType(ir.VoidType(), [self.vector, self.vector.as_pointer(), number, self.flags])
         function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.store.{self.name}")
-        address = self.builder.bitcast(self.builder.gep(base, [at]), self.pointer)
-        self.builder.call(function, [value, address, number(self.size), mask])
+        self.builder.call(function, [value, self.pointer(base, at), number(self.size), mask])
 
     def emit(self, starts: Sequence[Any], n: Any, inputs: int, body: Callable[..., Sequence[Any]]) -> None:
         """The first `inputs` arrays are read, the others get what the body makes of them, from places `starts` on."""
         word = ir.IntType(64)
-        counting = ir.Constant(ir.VectorType(word, self.lanes), list(range(self.lanes)))
-        with cgutils.for_range_slice(self.builder, word(0), n, word(self.lanes), intp=word) as (i, _):
+        counting = ir.Constant(ir.VectorType(word, self.width), list(range(self.width)))
+        with cgutils.for_range_slice(self.builder, word(0), n, word(self.width), intp=word) as (i, _):
             places = self.builder.add(self.spread(i), counting)
             mask = self.builder.icmp_signed("<", places, self.spread(n))
             at = [self.builder.add(start, i) for start in starts]
-            read = [self.load(self.bases[j], at[j], mask) for j in range(inputs)]
+            read = [self.load_where(mask, self.bases[j], at[j]) for j in range(inputs)]
             for j, value in enumerate(body(self, *read), inputs):
-                self.store(value, self.bases[j], at[j], mask)
+                self.store_where(mask, value, self.bases[j], at[j])
 
 
 def _row_function(arrays: int, inputs: int, body: Callable[..., Sequence[Any]]) -> Any:
@@ -99,14 +81,9 @@ def _row_function(arrays: int, inputs: int, body: Callable[..., Sequence[Any]]) 
     return three
 
 
-def _rectified(row: _Row, value: Any) -> Any:
-    # "not less than" lets NaN through, as max(0, NaN) of the plain loop does
-    return row.builder.select(row.builder.fcmp_ordered("<", value, row.zero), row.zero, value)
-
-
 _copy = _row_function(2, 1, lambda row, value: [value])
-_rectify = _row_function(2, 1, lambda row, value: [_rectified(row, value)])
-_both = _row_function(3, 1, lambda row, value: [value, _rectified(row, value)])
+_rectify = _row_function(2, 1, lambda row, value: [row.rectify(value)])
+_both = _row_function(3, 1, lambda row, value: [value, row.rectify(value)])
 _times = _row_function(3, 2, lambda row, value, factor: [row.builder.fmul(value, factor)])
 
 

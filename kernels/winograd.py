@@ -21,6 +21,7 @@ from llvmlite import ir
 
 from caffe2lrp.kernels.compiling import cgutils, device, intrinsic, types
 from caffe2lrp.kernels.convolution import (
+    AHEAD,
     Geometry,
     PackedMatrix,
     Sliding,
@@ -31,8 +32,9 @@ from caffe2lrp.kernels.convolution import (
 )
 from caffe2lrp.kernels.gemm import STORE, tiles
 from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, kernel, scratch, threads
-from caffe2lrp.kernels.planes import SLACK, Planes, add_planes, plan_planes, spread_size
+from caffe2lrp.kernels.planes import SLACK, add_planes, plan_planes, spread_size
 from caffe2lrp.kernels.share import share
+from caffe2lrp.kernels.vectors import Vectors, data_of
 
 _G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 _PLACES = 16  # values of a transformed tile
@@ -52,7 +54,7 @@ def suits(sliding: Sliding, dtype: str) -> bool:
     direct = sliding.forward()
     directly = plan_planes(direct, dtype, 1)
     halves, direct_halves = (
-        line_tiles(_line(grid, p), dtype)[:, 1].sum() for grid, p in ((g.grid, planes), (direct.grid, directly))
+        line_tiles(p.line(grid), dtype)[:, 1].sum() for grid, p in ((g.grid, planes), (direct.grid, directly))
     )
     return bool(1.5 * 16 * halves <= 9 * direct_halves)
 
@@ -69,11 +71,6 @@ def _geometry(sliding: Sliding) -> Geometry:
     )  # fmt: skip
 
 
-def _line(grid: tuple[int, int], planes: Planes) -> int:
-    """Values of a plane from the first of the grid to the last."""
-    return (grid[0] - 1) * planes.pitch + grid[1]
-
-
 def add_forward(
     program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, x: np.ndarray, y: np.ndarray,
     factor: np.ndarray, mode: int, label: str,
@@ -82,7 +79,7 @@ def add_forward(
     g = _geometry(sliding)
     layout = tiles(program.dtype)
     planes = plan_planes(g, program.dtype, layout.width // 2)
-    length = _line(g.grid, planes)
+    length = planes.line(g.grid)
     line = spread_size(length, program.dtype)
     size = g.channels * _PLACES * line
     transformed = scratch(program.dtype, g.group * size + SLACK, "tiles")
@@ -115,33 +112,8 @@ def _transformed_weight(weight: np.ndarray) -> np.ndarray:
     return made.reshape(group, m, c, _PLACES).transpose(0, 1, 3, 2).reshape(group, m, -1)
 
 
-class _Vectors:
-    """Emits a loop over vectors of tiles that lie side by side."""
-
-    def __init__(self, context: Any, builder: Any, kinds: Any, arrays: Any, width: int) -> None:
-        self.builder, self.width = builder, width
-        self.bases = [
-            cgutils.create_struct_proxy(kind)(context, builder, array).data
-            for kind, array in zip(kinds, arrays, strict=True)
-        ]
-        self.scalar = self.bases[0].type.pointee
-        self.size = 4 if isinstance(self.scalar, ir.FloatType) else 8
-        self.vector = ir.VectorType(self.scalar, width)
-
-    def _pointer(self, base: Any, at: Any) -> Any:
-        return self.builder.bitcast(self.builder.gep(base, [at]), self.vector.as_pointer())
-
-    def load(self, base: Any, at: Any) -> Any:
-        return self.builder.load(self._pointer(base, at), align=self.size)
-
-    def store(self, value: Any, base: Any, at: Any) -> None:
-        self.builder.store(value, self._pointer(base, at), align=self.size)
-
-    def spread(self, value: Any) -> Any:
-        """A number in all lanes."""
-        undefined, number = ir.Constant(self.vector, ir.Undefined), ir.IntType(32)
-        single = self.builder.insert_element(undefined, value, number(0))
-        return self.builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(number, self.width), None))
+class _Filter(Vectors):
+    """Emits the transforms, of vectors of tiles that lie side by side."""
 
     def interleave(self, even: Any, odd: Any) -> list[Any]:
         """Two vectors with the lanes of both in turn."""
@@ -176,17 +148,19 @@ def _to_tiles(typingctx, src, starts, s0, out, o0, step, count):  # type: ignore
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         src, starts, s0, out, o0, step, count = arguments
         width = tiles(signature.args[0].dtype.name).width
-        v = _Vectors(context, builder, [signature.args[0], signature.args[3]], [src, out], width)
-        table = cgutils.create_struct_proxy(signature.args[1])(context, builder, starts).data
+        pointed = zip(signature.args[:4:3], (src, out), strict=True)
+        source, target = (data_of(context, builder, kind, array) for kind, array in pointed)
+        table = data_of(context, builder, signature.args[1], starts)
+        v = _Filter(builder, source.type.pointee, width)
         number = ir.IntType(64)
         places = [builder.add(s0, builder.load(builder.gep(table, [number(q)]))) for q in range(_PLACES)]
         with cgutils.for_range_slice(builder, number(0), count, number(width), intp=number) as (t, _):
-            d = [v.load(v.bases[0], builder.add(place, t)) for place in places]
+            d = [v.load(source, builder.add(place, t)) for place in places]
             made = _both_ways(v.pixels, [d[4 * y : 4 * y + 4] for y in range(4)])
             at = builder.add(o0, t)
             for row in made:
                 for value in row:
-                    v.store(value, v.bases[1], at)
+                    v.store(value, target, at)
                     at = builder.add(at, step)
         return context.get_dummy_value()
 
@@ -202,16 +176,18 @@ def _from_tiles(typingctx, products, p0, step, count, bias, out, o0, o1):  # typ
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         products, p0, step, count, bias, out, *starts = arguments
         width = tiles(signature.args[0].dtype.name).width
-        v = _Vectors(context, builder, [signature.args[0], signature.args[5]], [products, out], width)
+        pointed = zip(signature.args[:6:5], (products, out), strict=True)
+        source, target = (data_of(context, builder, kind, array) for kind, array in pointed)
+        v = _Filter(builder, source.type.pointee, width)
         added, number = v.spread(bias), ir.IntType(64)
         with cgutils.for_range_slice(builder, number(0), count, number(width), intp=number) as (t, _):
             at = builder.add(p0, t)
-            m = [v.load(v.bases[0], builder.add(at, builder.mul(step, number(q)))) for q in range(_PLACES)]
+            m = [v.load(source, builder.add(at, builder.mul(step, number(q)))) for q in range(_PLACES)]
             made = _both_ways(v.outputs, [m[4 * y : 4 * y + 4] for y in range(4)])
             for row, start in zip(made, starts, strict=True):
                 place = builder.add(start, builder.mul(t, number(2)))
                 for half in v.interleave(*(builder.fadd(value, added) for value in row)):
-                    v.store(half, v.bases[1], place)
+                    v.store(half, target, place)
                     place = builder.add(place, number(width))
         return context.get_dummy_value()
 
@@ -249,7 +225,7 @@ def winograd(
         step = rows * most
         for q in range(_PLACES):
             multiply(
-                rows, halves, a, a0 + q * k * rows, _AHEAD, src, b0 + q * k * line, 0, starts, k, zeros, 0,
+                rows, halves, a, a0 + q * k * rows, AHEAD, src, b0 + q * k * line, 0, starts, k, zeros, 0,
                 products, q * step, most, x, STORE,
             )  # fmt: skip
         columns = halves * lanes // 2
@@ -263,9 +239,6 @@ def winograd(
         j0 = table[t, 0]
         _finish_rows(products[evens:], columns, valid, dst, x, c0, plane, target_h, target_w, pitch, 0, j0, mode)
         _finish_rows(products[odds:], columns, valid, dst, x, c0, plane, target_h, target_w, pitch, 1, j0, mode)
-
-
-_AHEAD = 512  # values of the weights that are asked for before they are needed
 
 
 @device

@@ -1,0 +1,45 @@
+"""Vector instructions that intrinsics are made of: what the micro-kernel, short rows and minimal filtering share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from caffe2lrp.kernels.compiling import cgutils
+
+
+def data_of(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+    """Pointer to the values of an array that was handed to an intrinsic."""
+    return cgutils.create_struct_proxy(kind)(context, builder, array).data
+
+
+class Vectors:
+    """Emits instructions for vectors of `width` numbers of the kind `scalar`."""
+
+    def __init__(self, builder: Any, scalar: Any, width: int) -> None:
+        self.builder, self.scalar, self.width = builder, scalar, width
+        self.size = 4 if isinstance(scalar, ir.FloatType) else 8
+        self.vector = ir.VectorType(scalar, width)
+        self.zero = ir.Constant(self.vector, [0.0] * width)
+
+    def pointer(self, base: Any, at: Any) -> Any:
+        return self.builder.bitcast(self.builder.gep(base, [at]), self.vector.as_pointer())
+
+    def load(self, base: Any, at: Any) -> Any:
+        return self.builder.load(self.pointer(base, at), align=self.size)
+
+    def store(self, value: Any, base: Any, at: Any) -> None:
+        self.builder.store(value, self.pointer(base, at), align=self.size)
+
+    def spread(self, value: Any) -> Any:
+        """A number of any kind in all lanes."""
+        number = ir.IntType(32)
+        undefined = ir.Constant(ir.VectorType(value.type, self.width), ir.Undefined)
+        single = self.builder.insert_element(undefined, value, number(0))
+        lanes = ir.Constant(ir.VectorType(number, self.width), [0] * self.width)
+        return self.builder.shuffle_vector(single, undefined, lanes)
+
+    def rectify(self, value: Any) -> Any:
+        # "not less than" lets NaN through, as max(0, NaN) of the plain loop does
+        return self.builder.select(self.builder.fcmp_ordered("<", value, self.zero), self.zero, value)
