@@ -91,6 +91,13 @@ def test_padded_bias() -> None:
     assert not matrix.pad_bias(None).any()
 
 
+def stored(mode: int, y: np.ndarray, bias: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """What a mode makes of an output, and the bias it is given: the product with an array takes none."""
+    if mode == gemm.STORE_TIMES:
+        return (y - bias[:, None, None]) * factor, None
+    return np.maximum(y, 0) if mode == gemm.STORE_RELU else y, bias
+
+
 @pytest.mark.parametrize("mode", [gemm.STORE, gemm.STORE_RELU, gemm.STORE_TIMES])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_what_happens_to_a_tile(mode: int, dtype: str) -> None:
@@ -100,14 +107,8 @@ def test_what_happens_to_a_tile(mode: int, dtype: str) -> None:
     x = rng.normal(0, 1, (2, 3, 9, 12)).astype(dtype)
     weight, bias = rng.normal(0, 1, (30, 3, 3, 2)).astype(dtype), rng.normal(0, 1, 30).astype(dtype)
     (y,) = naive.convolution(params, {"weight": weight, "bias": bias}, [x.astype(np.float64)])
-    products = y - bias[:, None, None]
     factor = rng.normal(0, 1, y.shape).astype(dtype)
-    expected = {
-        gemm.STORE: y,
-        gemm.STORE_RELU: np.maximum(y, 0),
-        gemm.STORE_TIMES: products * factor,
-    }[mode]
-    given = bias if mode in (gemm.STORE, gemm.STORE_RELU) else None  # the products with an array take no bias
+    expected, given = stored(mode, y, bias, factor)
     matrix, out = PackedMatrix(weight.reshape(1, 30, -1)), np.full(y.shape, np.nan, dtype)
     sliding = Sliding(x.shape, y.shape, params.kernel, params.stride, params.pad, params.dilation, 1)
     program = Program(dtype)
@@ -156,13 +157,7 @@ def test_minimal_filtering(mode: int, size: tuple[int, int], dtype: str) -> None
     weight, bias = rng.normal(0, 1, (14, 3, 3, 3)).astype(dtype), rng.normal(0, 1, 14).astype(dtype)
     (y,) = naive.convolution(params, {"weight": weight, "bias": bias}, [x.astype(np.float64)])
     factor = rng.normal(0, 1, y.shape).astype(dtype)
-    expected = {
-        gemm.STORE: y,
-        gemm.STORE_RELU: np.maximum(y, 0),
-        gemm.STORE_TIMES: (y - bias[:, None, None]) * factor,
-        gemm.STORE_BOTH: y,
-    }[mode]
-    given = None if mode == gemm.STORE_TIMES else bias
+    expected, given = stored(mode, y, bias, factor)
     out = np.full(y.shape, np.nan, dtype)
     sliding = Sliding(x.shape, y.shape, params.kernel, params.stride, params.pad, params.dilation, 2)
     program = Program(dtype)

@@ -79,10 +79,11 @@ def divides_by_sign(rule: Rule) -> bool:
 
 
 def parts_by_sign(rule: Rule) -> bool:
-    """Whether the terms of a rule are those of the alpha-beta rule: positive and negative products w x."""
-    terms = ((POSITIVE, NEGATIVE), (NEGATIVE, POSITIVE))
+    """Whether a rule's terms are those of alpha-beta, or the first of them: positive and negative products w x."""
     sources = ("x+", "x-")[: len(rule.sources)]
-    return rule.sources == sources and [d.parts for d in rule.denominators] == [t[: len(sources)] for t in terms]
+    parts = [(POSITIVE, NEGATIVE)[: len(sources)], (NEGATIVE, POSITIVE)[: len(sources)]]
+    terms = [d.parts for d in rule.denominators]
+    return rule.sources == sources and terms == parts[: len(terms)]
 
 
 def form_by_sign(plan: ForwardPlan, layer: Layer) -> Form:

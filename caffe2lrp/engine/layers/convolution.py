@@ -286,7 +286,8 @@ def _sides(rule: Rule, products: _Products) -> int:
     Then the shares of a source are one product by sign with those of both terms, and the denominators are one with
     both sources. (Those of one source are not: both read the same values.)
     """
-    return len(rule.sources) if products.by_sign and parts_by_sign(rule) else 0
+    two = len(rule.denominators) == 2 and parts_by_sign(rule)
+    return len(rule.sources) if products.by_sign and two else 0
 
 
 def _stacked(weight: np.ndarray, rule: Rule) -> np.ndarray:

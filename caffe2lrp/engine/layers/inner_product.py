@@ -15,6 +15,7 @@ from caffe2lrp.engine.linear import (
     form_by_sign,
     linear_call,
     part_of,
+    parts_by_sign,
     pixel_bounds,
 )
 from caffe2lrp.engine.plan import ForwardPlan
@@ -70,12 +71,9 @@ def _inner_product_relevance(plan: RelevancePlan, layer: Layer) -> None:
 
 
 def _is_signed(rule: Rule) -> bool:
-    """Whether the rule is alpha-beta: terms over the positive and the negative products."""
-    signed = ((POSITIVE, NEGATIVE), (NEGATIVE, POSITIVE))
-    return rule.sources[0] == "x+" and all(
-        d.parts == s[: len(rule.sources)] and d.bias in (s[0], None)
-        for d, s in zip(rule.denominators, signed, strict=False)
-    )
+    """Whether the rule is alpha-beta, with the bias that goes with the products or none."""
+    biases = (POSITIVE, NEGATIVE)
+    return parts_by_sign(rule) and all(d.bias in (b, None) for d, b in zip(rule.denominators, biases, strict=False))
 
 
 def _weights(plan: RelevancePlan, call: LinearCall) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
