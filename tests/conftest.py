@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from caffe2lrp.kernels import launch
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker of tests that take seconds each; `-m "not slow"` leaves them out."""
     config.addinivalue_line("markers", "slow: takes several seconds")
+
+
+@pytest.fixture(autouse=True)
+def same_threads() -> Iterator[None]:
+    """Puts the number of threads back, which the command line's --threads sets for the whole process."""
+    before = launch.threads()
+    yield
+    if launch.threads() != before:
+        launch.set_threads(before)
 
 
 @pytest.fixture(scope="session")

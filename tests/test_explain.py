@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -40,13 +40,6 @@ def small(batch: int = 1) -> Network:
 @pytest.fixture(scope="module")
 def network() -> Network:
     return small()
-
-
-@pytest.fixture
-def keep_threads() -> Iterator[None]:
-    before = launch.threads()
-    yield
-    launch.set_threads(before)
 
 
 def images(count: int, dtype: Any = np.float64) -> np.ndarray:
@@ -439,7 +432,6 @@ def test_the_second_run_gives_the_same_bits(network: Network) -> None:
         assert network.forward(x)["y"].tobytes() == network.forward(x)["y"].tobytes()
 
 
-@pytest.mark.usefixtures("keep_threads")
 @pytest.mark.parametrize("count", [1, 4])
 def test_results_do_not_depend_on_the_number_of_threads(network: Network, count: int) -> None:
     x = images(count)
@@ -453,7 +445,6 @@ def test_results_do_not_depend_on_the_number_of_threads(network: Network, count:
         assert_close(relevance, results[0][1], 1e-12)
 
 
-@pytest.mark.usefixtures("keep_threads")
 def test_a_session_outlives_a_change_of_threads(network: Network) -> None:
     """Buffers are made for a number of threads: later more or fewer of them must neither overrun nor hang."""
     x = images(2)

@@ -7,7 +7,6 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,6 @@ import pytest
 from caffe2lrp.kernels import compiling, eltwise, launch, store
 from caffe2lrp.kernels.inner_product import inner_product
 from caffe2lrp.kernels.launch import F1, F2, I1, Float, Int, Program, kernel
-
-
-@pytest.fixture
-def threads() -> Iterator[None]:
-    """Puts the number of threads back."""
-    before = launch.threads()
-    yield
-    launch.set_threads(before)
-
 
 # -- records ------------------------------------------------------------------------------------------------
 
@@ -102,7 +92,6 @@ def test_an_empty_program_runs() -> None:
     Program("float32").run()
 
 
-@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_every_call_waits_for_the_one_before(count: int) -> None:
     """Each call reads what all threads wrote in the call before: sums over everything, many times."""
@@ -122,7 +111,6 @@ def test_every_call_waits_for_the_one_before(count: int) -> None:
     assert (np.diff(program.ticks) >= 0).all()
 
 
-@pytest.mark.usefixtures("threads")
 def test_more_threads_than_work() -> None:
     launch.set_threads(9)
     x, y = np.array([1.0, 2.0]), np.zeros(2)
@@ -132,7 +120,6 @@ def test_more_threads_than_work() -> None:
     np.testing.assert_array_equal(y, [3, 6])
 
 
-@pytest.mark.usefixtures("threads")
 def test_programs_for_few_threads_do_not_starve_those_for_many() -> None:
     """The pool must serve the widest program, also if a narrow one has run first."""
 
