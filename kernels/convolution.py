@@ -318,14 +318,12 @@ def add_convolution(
     per_image = src.shape[1] * len(planes.residues) * planes.size
     table = pixel_tiles(g, planes, matrix.k, program.dtype)
     room = tiles(program.dtype).rows[0] * tiles(program.dtype).columns
-    # Threads share the rows of the result where the weights are more to read than the pixels, else the pixels.
-    by_rows = matrix.data.size * 2 > per_image
     program.add(
         convolution, pixels, planes.starts, table, matrix.data, matrix.blocks_of(g.sides), bias, dst.reshape(-1),
         factor.reshape(-1), np.empty(room * threads(), dst.dtype),
         g.batch, g.group, per_image // g.group, per_image // g.group // 2 if g.sides else 0, max(g.sides, 1) * g.rows,
         matrix.k, matrix.rows, *g.target, *g.grid, planes.pitch,
-        *g.step, *g.start, width, by_rows, mode, label=label,
+        *g.step, *g.start, width, mode, label=label,
     )  # fmt: skip
 
 
@@ -434,30 +432,57 @@ def _prefetch(dst, x, at, rows, plane, columns, mode):  # type: ignore[no-untype
 
 
 @device
-def place(unit, batch, groups, tiles, blocks, by_rows):  # type: ignore[no-untyped-def]
-    """Image, group, tile of pixels and block of rows of a unit; what threads share is outermost, and stays cached."""
-    if by_rows != 0:
-        rest, t = unit // tiles, unit % tiles
-        rest, n = rest // batch, rest % batch
-        return n, rest // blocks, t, rest % blocks
+def place(unit, groups, tiles, blocks):  # type: ignore[no-untyped-def]
+    """Image, group, tile of pixels and block of rows of a unit: a tile of pixels stays cached for all rows."""
     rest, i = unit // blocks, unit % blocks
     rest, t = rest // tiles, rest % tiles
     return rest // groups, rest % groups, t, i
+
+
+@device
+def unit_after(share_of, parts, outer, table, halves, blocks):  # type: ignore[no-untyped-def]
+    """The unit of `place` that comes after `share_of` of `parts` equal shares of the work.
+
+    A unit is worth its rows times its columns; `halves` is the column of the table that tells of the latter.
+    """
+    columns, rows = 0, 0
+    for t in range(table.shape[0]):
+        columns += _worth(table[t, halves])
+    for i in range(blocks.shape[0]):
+        rows += blocks[i, 1]
+    left = outer * rows * columns * share_of // parts
+    done, left = left // (rows * columns), left % (rows * columns)
+    t, i = 0, 0
+    while left >= _worth(table[t, halves]) * rows:
+        left -= _worth(table[t, halves]) * rows
+        t += 1
+    left //= _worth(table[t, halves])
+    while left >= blocks[i, 1]:
+        left -= blocks[i, 1]
+        i += 1
+    return (done * table.shape[0] + t) * blocks.shape[0] + i
+
+
+@device
+def _worth(halves):  # type: ignore[no-untyped-def]
+    """Half a vector takes as long as a whole one."""
+    return max(halves, 2)
 
 
 @kernel
 def convolution(
     part: Int, parts: Int, src: F1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, dst: F1, x: F1, scratch: F1,
     batch: Int, groups: Int, per_group: Int, apart: Int, m: Int, k: Int, packed_rows: Int, target_h: Int, target_w: Int,
-    gh: Int, gw: Int, pitch: Int, step_y: Int, step_x: Int, y0: Int, x0: Int, lanes: Int, by_rows: Int, mode: Int,
+    gh: Int, gw: Int, pitch: Int, step_y: Int, step_x: Int, y0: Int, x0: Int, lanes: Int, mode: Int,
 ) -> None:  # fmt: skip
     """See the module; the numbers are those of a `Geometry` and what `add_convolution` chooses."""
     plane = target_h * target_w
     tile = scratch[part * (scratch.size // parts) :]
     limit = (gh - 1) * pitch + gw
     biases = bias.size // groups
-    start, stop = share(batch * groups * table.shape[0] * blocks.shape[0], part, parts)
-    n, group, t, i = place(start, batch, groups, table.shape[0], blocks.shape[0], by_rows)
+    start = unit_after(part, parts, batch * groups, table, 2, blocks)
+    stop = unit_after(part + 1, parts, batch * groups, table, 2, blocks)
+    n, group, t, i = place(start, groups, table.shape[0], blocks.shape[0])
     for _ in range(start, stop):
         first, rows, valid, side, halves = blocks[i, 0], blocks[i, 1], blocks[i, 2], blocks[i, 5], table[t, 2]
         a0, row0 = group * packed_rows * k + blocks[i, 3], group * biases + blocks[i, 4]
@@ -465,40 +490,26 @@ def convolution(
         b0 = (n * groups + group) * per_group + table[t, 0] + side * apart
         off = apart - 2 * side * apart
         c0 = ((n * groups + group) * m + first) * plane
-        # the next block of rows comes after the last tile of pixels, or at once
-        ahead = k * rows if by_rows != 0 and t == table.shape[0] - 1 and n == batch - 1 else AHEAD
         if k < _SHORT:
             _prefetch(dst, x, c0 + table[t, 1], valid, plane, halves * lanes // 2, mode)
         if table[t, 3] != 0 and valid == rows:
             multiply(
-                rows, halves, a, a0, ahead, src, b0, off, starts, k, bias, row0, dst, c0 + table[t, 1], plane, x, mode
+                rows, halves, a, a0, AHEAD, src, b0, off, starts, k, bias, row0, dst, c0 + table[t, 1], plane, x, mode
             )
         else:
             columns = halves * lanes // 2
-            multiply(rows, halves, a, a0, ahead, src, b0, off, starts, k, bias, row0, tile, 0, columns, x, STORE)
+            multiply(rows, halves, a, a0, AHEAD, src, b0, off, starts, k, bias, row0, tile, 0, columns, x, STORE)
             finish(
                 tile, columns, valid, dst, x, c0, plane, gw, pitch, target_w, step_x, step_y, x0, y0,
                 table[t, 0], limit, mode,
             )  # fmt: skip
-        if by_rows != 0:
+        i += 1
+        if i == blocks.shape[0]:
+            i = 0
             t += 1
             if t == table.shape[0]:
                 t = 0
-                n += 1
-                if n == batch:
-                    n = 0
-                    i += 1
-                    if i == blocks.shape[0]:
-                        i = 0
-                        group += 1
-        else:
-            i += 1
-            if i == blocks.shape[0]:
-                i = 0
-                t += 1
-                if t == table.shape[0]:
-                    t = 0
-                    group += 1
-                    if group == groups:
-                        group = 0
-                        n += 1
+                group += 1
+                if group == groups:
+                    group = 0
+                    n += 1

@@ -29,6 +29,7 @@ from caffe2lrp.kernels.convolution import (
     line_tiles,
     multiply,
     place,
+    unit_after,
 )
 from caffe2lrp.kernels.gemm import STORE, tiles
 from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, kernel, scratch, threads
@@ -88,7 +89,6 @@ def add_forward(
     table, starts = line_tiles(length, program.dtype), np.arange(g.channels) * line
     room = _PLACES * layout.rows[0] * layout.columns + 4 * (layout.rows[0] + 1) * layout.columns
     room_of_all, zeros = np.empty(room * threads(), y.dtype), np.zeros(layout.rows[0], y.dtype)
-    by_rows = matrix.data.size * 2 > g.group * size
     per_channel = len(planes.residues) * planes.size
     # image by image, so that the transformed pixels are still in the cache
     for n in range(len(x)):
@@ -100,7 +100,7 @@ def add_forward(
         program.add(
             winograd, transformed, starts, table, matrix.data, blocks, bias, zeros, y[n].reshape(-1),
             factor[n].reshape(-1), room_of_all, g.group, g.rows, g.channels, matrix.rows, line, *g.target,
-            planes.pitch, layout.width, layout.columns, by_rows, mode, label=label,
+            planes.pitch, layout.width, layout.columns, mode, label=label,
         )  # fmt: skip
 
 
@@ -210,15 +210,16 @@ def transform_pixels(
 def winograd(
     part: Int, parts: Int, src: F1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, zeros: F1, dst: F1, x: F1,
     scratch: F1, groups: Int, m: Int, k: Int, packed_rows: Int, line: Int, target_h: Int, target_w: Int,
-    pitch: Int, lanes: Int, most: Int, by_rows: Int, mode: Int,
+    pitch: Int, lanes: Int, most: Int, mode: Int,
 ) -> None:  # fmt: skip
     """The 16 products for a block of rows and of tiles, and the outputs from them."""
     plane = target_h * target_w
     each = scratch.size // parts
     products = scratch[part * each :]
-    start, stop = share(groups * table.shape[0] * blocks.shape[0], part, parts)
+    start = unit_after(part, parts, groups, table, 1, blocks)
+    stop = unit_after(part + 1, parts, groups, table, 1, blocks)
     for unit in range(start, stop):
-        _, group, t, i = place(unit, 1, groups, table.shape[0], blocks.shape[0], by_rows)
+        _, group, t, i = place(unit, groups, table.shape[0], blocks.shape[0])
         first, rows, valid, halves = blocks[i, 0], blocks[i, 1], blocks[i, 2], table[t, 1]
         a0 = group * packed_rows * _PLACES * k + blocks[i, 3]
         b0 = group * _PLACES * k * line + table[t, 0]
