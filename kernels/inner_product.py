@@ -14,7 +14,8 @@ from caffe2lrp.kernels.share import share
 _ROWS = 4
 # Rows, and images of a batch, whose sums are formed together in registers.
 _TILE = 4
-# Columns of several images that stay in the cache while all rows of the weights pass by.
+# Columns that are summed up before the sum of all: long sums round more, the more so where vectors are short and there
+# are few partial sums. So many columns of several images also stay in the cache while the rows of the weights pass by.
 _COLUMNS = 1024
 
 
@@ -44,6 +45,18 @@ def _chunk(start, stop, images):  # type: ignore[no-untyped-def]
     return max(stop - start, 1) if images == 1 else _COLUMNS
 
 
+@device
+def _sum_of_products(w, x):  # type: ignore[no-untyped-def]
+    total = w.dtype.type(0)
+    for first in range(0, w.size, _COLUMNS):
+        row, values = w[first : first + _COLUMNS], x[first : first + _COLUMNS]
+        piece = w.dtype.type(0)
+        for i in range(row.size):
+            piece += row[i] * values[i]
+        total += piece
+    return total
+
+
 @kernel
 def inner_product(part: Int, parts: Int, w: F2, x: F2, bias: F1, y: F2, rectify: Int) -> None:
     """y[n, j] = sum_i w[j, i] x[n, i] + bias[j], and max(., 0) of it if `rectify`."""
@@ -53,10 +66,7 @@ def inner_product(part: Int, parts: Int, w: F2, x: F2, bias: F1, y: F2, rectify:
     tiled = images - images % _TILE
     for j in range(start, stop):
         for n in range(tiled, images):
-            total = zero
-            for i in range(w.shape[1]):
-                total += w[j, i] * x[n, i]
-            y[n, j] = total
+            y[n, j] = _sum_of_products(w[j], x[n])
         y[:tiled, j] = zero
     if tiled > 0:
         for first in range(0, w.shape[1], _COLUMNS):
@@ -110,11 +120,13 @@ def part_product(
     zero = w.dtype.type(0)
     for j in range(start, stop):
         for n in range(x.shape[0]):
-            total = zero
-            for i in range(w.shape[1]):
-                value = w[j, i]
-                total += (full * value + positive * max(value, zero) + square * value * value + one) * x[n, i]
-            y[n, j] += total
+            for first in range(0, w.shape[1], _COLUMNS):
+                row, values = w[j, first : first + _COLUMNS], x[n, first : first + _COLUMNS]
+                piece = zero
+                for i in range(row.size):
+                    value = row[i]
+                    piece += (full * value + positive * max(value, zero) + square * value * value + one) * values[i]
+                y[n, j] += piece
 
 
 @kernel
@@ -150,13 +162,15 @@ def signed_product(part: Int, parts: Int, w: F2, x: F2, plus: F2, minus: F2) -> 
     zero = w.dtype.type(0)
     for j in range(start, stop):
         for n in range(x.shape[0]):
-            above, below = zero, zero
-            for i in range(w.shape[1]):
-                product = w[j, i] * x[n, i]
-                above += max(product, zero)
-                below += min(product, zero)
-            plus[n, j] += above
-            minus[n, j] += below
+            for first in range(0, w.shape[1], _COLUMNS):
+                row, values = w[j, first : first + _COLUMNS], x[n, first : first + _COLUMNS]
+                above, below = zero, zero
+                for i in range(row.size):
+                    product = row[i] * values[i]
+                    above += max(product, zero)
+                    below += min(product, zero)
+                plus[n, j] += above
+                minus[n, j] += below
 
 
 @kernel
