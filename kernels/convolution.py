@@ -382,8 +382,8 @@ def _multiply_overload(rows, halves, a, a0, ahead, b, b0, apart, starts, k, bias
 
 
 @device
-def finish(tile, columns, rows, dst, x, base, plane, gw, pitch, width, sx, sy, x0, y0, j0, limit, mode):  # type: ignore[no-untyped-def]
-    """Copy the valid pixels of a tile to where they belong."""
+def finish(tile, apart, columns, rows, dst, x, base, plane, gw, pitch, width, sx, sy, x0, y0, j0, limit, mode):  # type: ignore[no-untyped-def]
+    """Copy the valid pixels of a tile, whose rows lie `apart`, to where they belong."""
     zero = dst.dtype.type(0)
     gy = j0 // pitch
     gx = j0 - gy * pitch
@@ -392,7 +392,7 @@ def finish(tile, columns, rows, dst, x, base, plane, gw, pitch, width, sx, sy, x
         run = min(gw - gx, columns - i)
         at = base + (gy * sy + y0) * width + gx * sx + x0
         for r in range(rows):
-            source, to = r * columns + i, at + r * plane
+            source, to = r * apart + i, at + r * plane
             if sx > 1:
                 for q in range(run):
                     value = tile[source + q]
@@ -500,7 +500,7 @@ def convolution(
             columns = halves * lanes // 2
             multiply(rows, halves, a, a0, AHEAD, src, b0, off, starts, k, bias, row0, tile, 0, columns, x, STORE)
             finish(
-                tile, columns, valid, dst, x, c0, plane, gw, pitch, target_w, step_x, step_y, x0, y0,
+                tile, columns, columns, valid, dst, x, c0, plane, gw, pitch, target_w, step_x, step_y, x0, y0,
                 table[t, 0], limit, mode,
             )  # fmt: skip
         i += 1

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from caffe2lrp.kernels.convolution import Geometry
 
 LINE = 64  # bytes of a cache line
-SLACK = 64  # values behind the last plane that a vector may touch
+SLACK = 128  # values behind the last plane that vectors may touch
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import pkgutil
 import subprocess
@@ -14,8 +15,9 @@ import pytest
 
 import caffe2lrp.kernels
 from caffe2lrp.kernels import gemm, relevance, winograd
-from caffe2lrp.kernels.convolution import PackedMatrix, Sliding, add_convolution, add_forward
+from caffe2lrp.kernels.convolution import PackedMatrix, Sliding, add_convolution, add_forward, unit_after
 from caffe2lrp.kernels.eltwise import fill
+from caffe2lrp.kernels.filtering import FILTERS, Filter
 from caffe2lrp.kernels.launch import Kernel, Program
 from caffe2lrp.kernels.planes import add_planes, plan_planes
 from caffe2lrp.kernels.share import share
@@ -148,26 +150,65 @@ def test_products_by_sign(sides: int, stride: tuple[int, int], dtype: str) -> No
 
 @pytest.mark.parametrize("mode", [gemm.STORE, gemm.STORE_RELU, gemm.STORE_TIMES, gemm.STORE_BOTH])
 @pytest.mark.parametrize("size", [(3, 3), (9, 12), (8, 21), (1, 30)])
+@pytest.mark.parametrize("kind", range(len(FILTERS)))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_minimal_filtering(mode: int, size: tuple[int, int], dtype: str) -> None:
-    """The same as the plain sums, for even and odd sizes, groups, and rows of the result that fill no tile."""
+def test_minimal_filtering(mode: int, size: tuple[int, int], kind: int, dtype: str) -> None:
+    """The same as the plain sums, for images that end within tiles, groups, and rows that fill no tile."""
     rng = np.random.default_rng(8)
-    params = Convolution(14, (3, 3), pad=(1, 2), group=2)
-    x = rng.normal(0, 1, (2, 6, *size)).astype(dtype)
-    weight, bias = rng.normal(0, 1, (14, 3, 3, 3)).astype(dtype), rng.normal(0, 1, 14).astype(dtype)
+    cells = FILTERS[kind].cells.shape[1]
+    params = Convolution(14, (cells, cells), pad=(cells // 2, 2), group=2)
+    x = rng.normal(0, 1, (3, 6, *size)).astype(dtype)
+    weight, bias = rng.normal(0, 1, (14, 3, cells, cells)).astype(dtype), rng.normal(0, 1, 14).astype(dtype)
     (y,) = naive.convolution(params, {"weight": weight, "bias": bias}, [x.astype(np.float64)])
     factor = rng.normal(0, 1, y.shape).astype(dtype)
     expected, given = stored(mode, y, bias, factor)
     out = np.full(y.shape, np.nan, dtype)
     sliding = Sliding(x.shape, y.shape, params.kernel, params.stride, params.pad, params.dilation, 2)
     program = Program(dtype)
-    arguments = (weight.reshape(2, 7, 3, 9), given, x, out, factor, mode, "convolution")
-    winograd.add_forward(program, sliding, *arguments)
+    arguments = (weight.reshape(2, 7, 3, -1), given, x, out, factor, mode, "convolution")
+    winograd.add_forward(program, kind, sliding, *arguments)
     program.run()
     tolerance = 1e-12 if dtype == "float64" else 1e-4
     np.testing.assert_allclose(out, expected, rtol=0, atol=tolerance)
     if mode == gemm.STORE_BOTH:
         np.testing.assert_allclose(factor, np.maximum(y, 0), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(("filtering", "products"), zip(FILTERS, (4, 6, 7), strict=True))
+def test_filters_are_exact_in_fewer_products(filtering: Filter, products: int) -> None:
+    rng = np.random.default_rng(9)
+    g, d = rng.normal(0, 1, filtering.cells.shape[1]), rng.normal(0, 1, filtering.reach)
+    assert filtering.products == products < filtering.side * len(g)
+    found = filtering.outputs @ ((filtering.cells @ g) * (filtering.pixels @ d))
+    np.testing.assert_allclose(found, np.correlate(d, g), rtol=0, atol=1e-13)
+
+
+def test_filters_are_chosen_where_they_pay() -> None:
+    def chosen(images: int, channels: int, size: int, cells: int = 3, stride: int = 1) -> int | None:
+        target = (size - 1) // stride + 1
+        pad = (cells // 2, cells // 2)
+        shapes = (images, channels, size, size), (images, 128, target, target)
+        sliding = Sliding(*shapes, (cells, cells), (stride, stride), pad, (1, 1), 1)
+        return winograd.choose(sliding, "float32")
+
+    assert chosen(1, 3, 56) is None  # sums of few channels are over before the rest of the work is
+    assert chosen(1, 64, 56) == 1
+    assert chosen(1, 64, 56, stride=2) is None
+    assert chosen(1, 64, 56, cells=1) is None
+    assert chosen(1, 64, 56, cells=5) == 2
+    assert chosen(1, 64, 14) == 0  # more weights to read, for few pixels
+    assert chosen(1, 64, 2) is None
+    assert chosen(16, 64, 2) is not None  # one image beside the other fill tiles
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_shares_of_tiles_cover_all_and_cost_the_same(parts: int) -> None:
+    table, blocks = np.array([[0, 6], [48, 6], [96, 2], [104, 1]]), np.array([[0, 8], [8, 8], [16, 4]])
+    ends = [unit_after(part, parts, 2, table, 1, blocks) for part in range(parts + 1)]
+    assert (ends[0], ends[-1]) == (0, 2 * 4 * 3)
+    worth = [max(table[unit // 3 % 4, 1], 2) * blocks[unit % 3, 1] for unit in range(24)]
+    costs = [sum(worth[start:stop]) for start, stop in itertools.pairwise(ends)]
+    assert max(costs) - min(costs) <= 2 * max(worth)
 
 
 @pytest.mark.parametrize(

@@ -151,8 +151,8 @@ class _Products:
             add_volume(program, sliding, *arguments)
         elif transposed:
             add_transposed(program, sliding, *arguments, packed, sides)
-        elif minimal and isinstance(src, np.ndarray) and winograd.suits(sliding, program.dtype):
-            winograd.add_forward(program, sliding, weight, bias, src, dst, factor, mode, label)
+        elif minimal and isinstance(src, np.ndarray) and (kind := winograd.choose(sliding, program.dtype)) is not None:
+            winograd.add_forward(program, kind, sliding, *arguments)
         else:
             add_forward(program, sliding, *arguments, sides)
 

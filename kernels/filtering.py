@@ -1,0 +1,282 @@
+"""Minimal filtering: neighbouring outputs of a convolution in fewer multiplications than one for each cell and output.
+
+With d the inputs that the outputs Y depend on, and g the cells, along one axis and, nested, along both,
+
+    y = A [(G g) * (B d)]              Y = A [(G g G') * (B d B')] A'           (* is by element, ' the transpose)
+
+The matrices are those of Toom and Cook: multiplying polynomials by way of their values at some points, transposed, as in
+Winograd, "Arithmetic Complexity of Computations" (1980), and Lavin and Gray, "Fast Algorithms for Convolutional Neural
+Networks" (2016). The result is the same number; rounding depends on the points: see Barabasz et al., "Error Analysis
+and Improving the Accuracy of Winograd Convolution for Deep Neural Networks" (2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from caffe2lrp.kernels.compiling import cgutils, intrinsic, types
+from caffe2lrp.kernels.gemm import tiles
+from caffe2lrp.kernels.vectors import Vectors, data_of
+
+
+@dataclass(frozen=True)
+class Filter:
+    """The matrices A, G and B for one axis.
+
+    Attributes
+    ----------
+    outputs
+        A, (outputs, products).
+    cells
+        G, (products, cells).
+    pixels
+        B, (products, inputs).
+    """
+
+    outputs: np.ndarray
+    cells: np.ndarray
+    pixels: np.ndarray
+
+    @property
+    def side(self) -> int:
+        """Outputs."""
+        return len(self.outputs)
+
+    @property
+    def products(self) -> int:
+        """Multiplications."""
+        return len(self.cells)
+
+    @property
+    def reach(self) -> int:
+        """Inputs."""
+        return self.pixels.shape[1]
+
+
+def toom_cook(outputs: int, cells: int, points: Sequence[float]) -> Filter:
+    """The filter that takes values at points, one less than there are products, and at infinity."""
+    exact = [Fraction(point) for point in points]
+    inverse = _inverted(_powers(exact, outputs + cells - 1))
+    pixels = np.array(inverse, object).T
+    # the smallest factor of each input sum becomes 1: the cells take over the rest
+    scale = np.array([min(abs(v) for v in row if v) for row in pixels])[:, None]
+    return Filter(
+        np.array(_powers(exact, outputs), float).T,
+        np.array(np.array(_powers(exact, cells), object) * scale, float),
+        np.array(pixels / scale, float),
+    )
+
+
+def _powers(points: Sequence[Fraction], count: int) -> list[list[Fraction]]:
+    """Rows of 1, p, p^2, ... for each point; for infinity the highest alone."""
+    finite = [[point**power for power in range(count)] for point in points]
+    return [*finite, [Fraction(power == count - 1) for power in range(count)]]
+
+
+def _inverted(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
+    """The inverse by Gauss and Jordan, exact."""
+    n = len(matrix)
+    rows = [[*row, *(Fraction(i == j) for j in range(n))] for i, row in enumerate(matrix)]
+    for column in range(n):
+        pivot = next(i for i in range(column, n) if rows[i][column])
+        rows[column], rows[pivot] = rows[pivot], rows[column]
+        rows[column] = [v / rows[column][column] for v in rows[column]]
+        for i in range(n):
+            if i != column:
+                rows[i] = [v - rows[i][column] * w for v, w in zip(rows[i], rows[column], strict=True)]
+    return [row[n:] for row in rows]
+
+
+def beside(first: Filter, second: Filter) -> Filter:
+    """The filter for the cells of both, one after the other: the sum of two, with small numbers in its matrices."""
+    before = first.cells.shape[1]
+    shape = (first.products + second.products, before + second.reach)
+    cells = np.zeros((shape[0], before + second.cells.shape[1]))
+    cells[: first.products, :before], cells[first.products :, before:] = first.cells, second.cells
+    pixels = np.zeros(shape)
+    pixels[: first.products, : first.reach], pixels[first.products :, before:] = first.pixels, second.pixels
+    return Filter(np.hstack([first.outputs, second.outputs]), cells, pixels)
+
+
+_TWO_OF_THREE = toom_cook(2, 3, (0, 1, -1))
+FILTERS = (
+    _TWO_OF_THREE,
+    toom_cook(4, 3, (0, 0.625, -0.625, 1.5, -1.5)),
+    beside(_TWO_OF_THREE, toom_cook(2, 2, (0, 1))),
+)
+"""2 outputs of 3 cells in 4 products, 4 of 3 in 6, 2 of 5 in 7."""
+
+
+# -- transforms, of vectors of tiles that lie side by side -------------------------------------------------------
+
+
+class _Transform(Vectors):
+    """Emits products with the matrices of a filter."""
+
+    def __init__(self, builder: Any, scalar: Any, width: int) -> None:
+        super().__init__(builder, scalar, width)
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        self.fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{width}f{8 * self.size}")
+
+    def both_ways(self, matrix: np.ndarray, values: list[list[Any]]) -> list[list[Any]]:
+        """M V M' for rows of vectors."""
+        columns = [self.product(matrix, [row[i] for row in values]) for i in range(len(values))]
+        return [self.product(matrix, [column[i] for column in columns]) for i in range(len(matrix))]
+
+    def product(self, matrix: np.ndarray, values: list[Any]) -> list[Any]:
+        """M v; rows or columns that differ in signs only share what they can."""
+        columns = _mirrored(matrix.T)
+        for i, j in columns:
+            b = self.builder
+            values = list(values)
+            values[i], values[j] = b.fadd(values[i], values[j]), b.fsub(values[i], values[j])
+            same = matrix[:, i] == matrix[:, j]
+            matrix = matrix.copy()
+            matrix[:, j] = np.where(same, 0, matrix[:, i])
+            matrix[:, i] = np.where(same, matrix[:, i], 0)
+        found: dict[int, Any] = {}
+        for i, j in [] if columns else _mirrored(matrix):
+            same = matrix[i] == matrix[j]
+            even, odd = self._sum(np.where(same, matrix[i], 0), values), self._sum(np.where(same, 0, matrix[i]), values)
+            found[i], found[j] = self.builder.fadd(even, odd), self.builder.fsub(even, odd)
+        return [found[i] if i in found else self._sum(row, values) for i, row in enumerate(matrix)]
+
+    def _sum(self, factors: np.ndarray, values: list[Any]) -> Any:
+        """A weighted sum."""
+        b, total = self.builder, None
+        # the sum starts with a value that counts in full, if there is one
+        for i in sorted(np.flatnonzero(factors), key=lambda i: factors[i] != 1):
+            factor, value = float(factors[i]), values[i]
+            if total is None:
+                total = value if factor == 1 else b.fmul(value, self._constant(factor))
+            elif abs(factor) == 1:
+                total = b.fadd(total, value) if factor == 1 else b.fsub(total, value)
+            else:
+                total = b.call(self.fma, [value, self._constant(factor), total])
+        return total
+
+    def _constant(self, value: float) -> Any:
+        return ir.Constant(self.vector, [float(np.float32(value)) if self.size == 4 else value] * self.width)
+
+    def interleave(self, vectors: list[Any]) -> list[Any]:
+        """Vectors with the lanes of all in turn; their number is a power of two."""
+        if len(vectors) == 1:
+            return vectors
+        lanes = [lane + self.width * half for lane in range(self.width) for half in range(2)]
+        halves = (lanes[: self.width], lanes[self.width :])
+        pairs = zip(self.interleave(vectors[::2]), self.interleave(vectors[1::2]), strict=True)
+        return [self._pick(even, odd, half) for even, odd in pairs for half in halves]
+
+    def deal(self, vectors: list[Any]) -> list[Any]:
+        """The contrary: lanes dealt out to as many vectors in turn."""
+        if len(vectors) == 1:
+            return vectors
+        pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+        evens, odds = (
+            self.deal([self._pick(*pair, list(range(first, 2 * self.width, 2))) for pair in pairs]) for first in (0, 1)
+        )
+        return [vector for pair in zip(evens, odds, strict=True) for vector in pair]
+
+    def load_dealt(self, base: Any, at: Any, step: int, count: int) -> list[Any]:
+        """Vectors of base[at], base[at + step], ..., and those of as many places behind as `count` says."""
+        found: list[Any] = []
+        for first in range(0, count, step):
+            places = [self.builder.add(at, ir.IntType(64)(first + self.width * i)) for i in range(step)]
+            found += self.deal([self.load(base, place) for place in places])
+        return found[:count]
+
+    def _pick(self, first: Any, second: Any, lanes: list[int]) -> Any:
+        """Some of the lanes of two vectors."""
+        return self.builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(ir.IntType(32), self.width), lanes))
+
+
+def _mirrored(matrix: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of rows that differ in the signs of some of their values, and have more than one."""
+    rows = np.abs(matrix)
+    return [
+        (i, i + 1)
+        for i in range(len(rows) - 1)
+        if np.array_equal(rows[i], rows[i + 1]) and np.count_nonzero(rows[i]) > 1
+    ]
+
+
+def _emit_for_each(builder: Any, kind: Any, emit: Any) -> None:
+    """Emit the code for each of the filters, of which `kind` chooses one."""
+    done = builder.append_basic_block("done")
+    switch = builder.switch(kind, done)
+    for number, chosen in enumerate(FILTERS):
+        block = builder.append_basic_block(f"filter{number}")
+        switch.add_case(kind.type(number), block)
+        builder.position_at_end(block)
+        emit(chosen)
+        builder.branch(done)
+    builder.position_at_end(done)
+
+
+@intrinsic
+def to_tiles(typingctx, kind, src, starts, s0, out, o0, step, count):  # type: ignore[no-untyped-def]
+    """out[o0 + step * q + t] = (B d B')[q] for whole vectors of t < count, with d[y, x] = src[starts[y] + side * t + x]."""
+    word = types.intp
+    signature = types.void(word, src, starts, word, out, word, word, word)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind, src, starts, s0, out, o0, step, count = arguments
+        width = tiles(signature.args[1].dtype.name).width
+        source, table, target = (
+            data_of(context, builder, signature.args[i], array) for i, array in ((1, src), (2, starts), (4, out))
+        )
+        v, number = _Transform(builder, source.type.pointee, width), ir.IntType(64)
+
+        def emit(chosen: Filter) -> None:
+            n = chosen.reach
+            rows = [builder.add(s0, builder.load(builder.gep(table, [number(y)]))) for y in range(n)]
+            with cgutils.for_range_slice(builder, number(0), count, number(width), intp=number) as (t, _):
+                first, at = builder.mul(t, number(chosen.side)), builder.add(o0, t)
+                d = [v.load_dealt(source, builder.add(row, first), chosen.side, n) for row in rows]
+                for row in v.both_ways(chosen.pixels, d):
+                    for value in row:
+                        v.store(value, target, at)
+                        at = builder.add(at, step)
+
+        _emit_for_each(builder, kind, emit)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def from_tiles(typingctx, kind, products, p0, step, count, bias, out, o0, apart):  # type: ignore[no-untyped-def]
+    """Row y of A m A' + bias with m[q] = products[p0 + step * q + t], from out[o0 + apart * y] on."""
+    word = types.intp
+    signature = types.void(word, products, word, word, word, bias, out, word, word)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind, products, p0, step, count, bias, out, o0, apart = arguments
+        width = tiles(signature.args[1].dtype.name).width
+        source, target = (data_of(context, builder, signature.args[i], array) for i, array in ((1, products), (6, out)))
+        v, number = _Transform(builder, source.type.pointee, width), ir.IntType(64)
+        added = v.spread(bias)
+
+        def emit(chosen: Filter) -> None:
+            n, side = chosen.products, chosen.side
+            with cgutils.for_range_slice(builder, number(0), count, number(width), intp=number) as (t, _):
+                at = builder.add(p0, t)
+                m = [v.load(source, builder.add(at, builder.mul(step, number(q)))) for q in range(n * n)]
+                start = builder.add(o0, builder.mul(t, number(side)))
+                for row in v.both_ways(chosen.outputs, [m[n * y : n * y + n] for y in range(n)]):
+                    place = start
+                    for part in v.interleave([builder.fadd(value, added) for value in row]):
+                        v.store(part, target, place)
+                        place = builder.add(place, number(width))
+                    start = builder.add(start, apart)
+
+        _emit_for_each(builder, kind, emit)
+        return context.get_dummy_value()
+
+    return signature, codegen
