@@ -31,7 +31,7 @@ from caffe2lrp.kernels.planes import Planes, add_planes, plan_planes
 
 # What costs as much as so many more terms of each sum, vectors of pixels, and multiplications of each pixel: beginning and
 # ending a tile; reading the weights; transforming.
-_CALL, _READING, _TRANSFORM = 24, 1.5, 6
+_CALL, _READING, _TRANSFORM = 24, 2.2, 6
 # Filters with more outputs round more: they have to save a tenth.
 _FEWER_ROUNDINGS = 1.1
 # Products of a block of rows that are kept until they are transformed; they fit the cache.
