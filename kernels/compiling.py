@@ -105,18 +105,28 @@ def compile_kernel(kernel: Kernel, dtype: str) -> int:
 
         return building.kernel_source(kernel, dtype)
 
+    return _load(_kept_name(kernel, dtype), source)
+
+
+def _kept_name(kernel: Kernel, dtype: str) -> str | None:
+    """The name that code is kept under; None for plug-ins, of whose sources the cache knows nothing."""
     package, _, module = kernel.function.__module__.rpartition(".")
-    # The cache knows nothing of the sources of plug-ins.
-    return _load(f"{module}.{kernel.name}_{dtype}" if package == __package__ else None, source)
+    return f"{module}.{kernel.name}_{dtype}" if package == __package__ else None
 
 
-def compile_all(kernels: Sequence[Kernel], dtype: str) -> None:
-    """Compile several kernels, saying so on standard error when it takes a moment."""
+def compile_all(kernels: Sequence[Kernel], dtype: str, cores: int) -> None:
+    """Compile or load several kernels, saying so on standard error when it takes a moment."""
+    from caffe2lrp.kernels import helpers
+
     started, told = time.perf_counter(), False
+    missing = [kernel for kernel in kernels if (name := _kept_name(kernel, dtype)) and store.read_code(name) is None]
+    with helpers.helped(missing, dtype, cores) as mine:
+        for kernel in mine:
+            if not told and time.perf_counter() - started > 1.0:
+                told = True
+                print("caffe2lrp: compiling kernels for this machine (once) ...", file=sys.stderr, flush=True)
+            kernel.address(dtype)
     for kernel in kernels:
-        if not told and time.perf_counter() - started > 1.0:
-            told = True
-            print("caffe2lrp: compiling kernels for this machine (once) ...", file=sys.stderr, flush=True)
         kernel.address(dtype)
     if told:
         print(f"caffe2lrp: compiled in {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)

@@ -4,10 +4,10 @@ With d the inputs that the outputs Y depend on, and g the cells, along one axis 
 
     y = A [(G g) * (B d)]              Y = A [(G g G') * (B d B')] A'           (* is by element, ' the transpose)
 
-The matrices are those of Toom and Cook: multiplying polynomials by way of their values at some points, transposed, as in
-Winograd, "Arithmetic Complexity of Computations" (1980), and Lavin and Gray, "Fast Algorithms for Convolutional Neural
-Networks" (2016). The result is the same number; rounding depends on the points: see Barabasz et al., "Error Analysis
-and Improving the Accuracy of Winograd Convolution for Deep Neural Networks" (2020).
+The matrices are those of Toom and Cook, who multiply polynomials by way of their values at some points; transposed, as
+in Winograd, "Arithmetic Complexity of Computations" (1980), and Lavin and Gray, "Fast Algorithms for Convolutional
+Neural Networks" (2016). The result is the same number; rounding depends on the points, see Barabasz et al., "Error
+Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks" (2020).
 """
 
 from __future__ import annotations
@@ -221,7 +221,10 @@ def _emit_for_each(builder: Any, kind: Any, emit: Any) -> None:
 
 @intrinsic
 def to_tiles(typingctx, kind, src, starts, s0, out, o0, step, count):  # type: ignore[no-untyped-def]
-    """out[o0 + step * q + t] = (B d B')[q] for whole vectors of t < count, with d[y, x] = src[starts[y] + side * t + x]."""
+    """out[o0 + step * q + t] = (B d B')[q] with d[y, x] = src[s0 + starts[y] + side * t + x].
+
+    For whole vectors of t < count, as `from_tiles`.
+    """
     word = types.intp
     signature = types.void(word, src, starts, word, out, word, word, word)
 

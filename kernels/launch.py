@@ -136,7 +136,7 @@ class Program:
         if missing:
             from caffe2lrp.kernels import compiling
 
-            compiling.compile_all(sorted(missing, key=lambda f: f.name), self.dtype)
+            compiling.compile_all(sorted(missing, key=lambda f: f.name), self.dtype, threads())
         offsets = np.cumsum([0, *(len(r) for _, r in calls)])[:-1].astype(np.int64)
         words = np.array([w for _, r in calls for w in r], np.int64)
         addresses = np.array([0 if f is None else f.address(self.dtype) for f, _ in calls], np.int64)

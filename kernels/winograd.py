@@ -27,10 +27,10 @@ from caffe2lrp.kernels.convolution import (
 from caffe2lrp.kernels.filtering import FILTERS, Filter, from_tiles, to_tiles
 from caffe2lrp.kernels.gemm import STORE, tiles
 from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, kernel, threads
-from caffe2lrp.kernels.planes import Planes, add_planes, plan_planes
+from caffe2lrp.kernels.planes import add_planes, plan_planes
 
-# What costs as much as so many more terms of each sum, vectors of pixels, and multiplications of each pixel: beginning and
-# ending a tile; reading the weights; transforming.
+# Beginning and ending a tile costs as much as so many more terms of each sum, reading the weights as so many more
+# vectors of tiles, and a transform as so many multiplications of each of its values.
 _CALL, _READING, _TRANSFORM = 24, 2.2, 6
 # Filters with more outputs round more: they have to save a tenth.
 _FEWER_ROUNDINGS = 1.1
@@ -101,8 +101,8 @@ def add_forward(
         np.zeros(g.group * g.rows, y.dtype) if bias is None else bias, np.zeros(layout.rows[0], y.dtype),
         y.reshape(-1), factor.reshape(-1), np.empty(room * threads(), y.dtype),
         kind, chosen.side, places, len(x), g.group, g.rows, g.channels, matrix.rows,
-        len(planes.residues) * planes.size, step, *g.target, down, across, planes.pitch, layout.width, most, together, mode,
-        label=label,
+        len(planes.residues) * planes.size, step, *g.target, down, across, planes.pitch, layout.width, most, together,
+        mode, label=label,
     )  # fmt: skip
 
 
@@ -118,18 +118,18 @@ def _transformed_weight(weight: np.ndarray, chosen: Filter) -> np.ndarray:
 def winograd(
     part: Int, parts: Int, src: F1, taps: I1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, zeros: F1, dst: F1,
     x: F1, room: F1, kind: Int, side: Int, places: Int, images: Int, groups: Int, m: Int, k: Int, packed_rows: Int,
-    size: Int, step: Int, target_h: Int, target_w: Int, down: Int, across: Int, pitch: Int, lanes: Int, most: Int, together: Int, mode: Int,
+    size: Int, step: Int, target_h: Int, target_w: Int, down: Int, across: Int, pitch: Int, lanes: Int, most: Int,
+    together: Int, mode: Int,
 ) -> None:  # fmt: skip
     """See the module; the numbers are what `add_forward` chooses."""
     mine = room[part * (room.size // parts) :]
     products = mine[places * step :]
     rows_kept = together * blocks[0, 1]
     outputs = products[places * rows_kept * most :]
+    apart = side * (blocks[0, 1] + 1) * most  # from the outputs in the first rows of tiles to those in the second
     plane = target_h * target_w
-    unit, stop = (
-        unit_after(part, parts, groups, table, 1, blocks),
-        unit_after(part + 1, parts, groups, table, 1, blocks),
-    )
+    unit = unit_after(part, parts, groups, table, 1, blocks)
+    stop = unit_after(part + 1, parts, groups, table, 1, blocks)
     _, group, t, i = place(unit, groups, table.shape[0], blocks.shape[0])
     while unit < stop:
         last = min(blocks.shape[0], i + stop - unit)
@@ -154,14 +154,12 @@ def winograd(
             for block in range(first, end):
                 row, valid = blocks[block, 0], blocks[block, 2]
                 for r in range(valid):
-                    at = (row - blocks[first, 0] + r) * most
+                    at, to = (row - blocks[first, 0] + r) * most, r * side * columns
                     value = bias[group * m + row + r]
-                    to = r * side * columns
-                    from_tiles(kind, products, at, rows_kept * most, columns, value, outputs, to,
-                               side * (blocks[0, 1] + 1) * most)  # fmt: skip
+                    from_tiles(kind, products, at, rows_kept * most, columns, value, outputs, to, apart)
                 for y in range(min(side, target_h)):
                     _store(
-                        outputs[y * side * (blocks[0, 1] + 1) * most :], columns, valid, dst, x,
+                        outputs[y * apart :], columns, valid, dst, x,
                         (group * m + row) * plane, groups * m * plane, target_h, target_w, down, across, side, y, j0,
                         j1, mode,
                     )  # fmt: skip

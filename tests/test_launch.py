@@ -281,6 +281,50 @@ store.tempfile.mkstemp = refuse
     assert kept(tmp_path) == {}
 
 
+# Compiles small kernels on two cores and prints which of them this process compiled.
+RUN_MANY = """
+import sys
+from caffe2lrp.kernels import affine, activation, compiling, eltwise, helpers, launch
+{before}
+kernels = [v for m in (activation, eltwise, affine) for v in vars(m).values() if isinstance(v, launch.Kernel)][:10]
+compiling.compile_all(kernels, "float32", 2)
+assert all(kernel.address("float32") for kernel in kernels)
+print(len(kernels), len(sys.modules["caffe2lrp.kernels.building"].built))
+"""
+
+
+def run_many(folder: Path, before: str = "") -> tuple[int, int]:
+    """Compile kernels in a process of its own; how many, and how many it compiled by itself."""
+    count, mine = run_python(RUN_MANY.format(before=before), NUMBA_CACHE_DIR=str(folder)).split()
+    return int(count), int(mine)
+
+
+def test_another_process_helps_to_compile(tmp_path: Path) -> None:
+    slow = """
+original = compiling._load
+def wait(name, source):
+    made = []
+    def slowly():
+        made.append(name)
+        return source()
+    address = original(name, slowly)
+    if made:
+        import time
+        time.sleep(3)  # so that the helper, which has to start first, gets its share on any machine
+    return address
+compiling._load = wait
+"""
+    count, mine = run_many(tmp_path, slow)
+    assert count == 10
+    assert 1 <= mine < count
+    assert len([name for name in kept(tmp_path) if "_float32" in name]) == count
+
+
+@pytest.mark.parametrize("program", ["/nowhere/python", "/bin/false"])
+def test_without_help_all_is_compiled_here(program: str, tmp_path: Path) -> None:
+    assert run_many(tmp_path, f"sys.executable = {program!r}") == (10, 10)
+
+
 # What the C library has; anything of Python or Numba would be missing in a process that has not imported Numba.
 MATHEMATICS = {"sqrt", "floor", "ceil", "tanh", "log1p", "expm1", "exp", "log", "pow"}
 

@@ -152,7 +152,7 @@ class _Products:
         elif transposed:
             add_transposed(program, sliding, *arguments, packed, sides)
         elif minimal and isinstance(src, np.ndarray) and (kind := winograd.choose(sliding, program.dtype)) is not None:
-            winograd.add_forward(program, kind, sliding, *arguments)
+            winograd.add_forward(program, kind, sliding, weight, bias, src, dst, factor, mode, label)
         else:
             add_forward(program, sliding, *arguments, sides)
 
