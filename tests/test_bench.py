@@ -161,11 +161,22 @@ def test_products_of_a_rule_are_counted(tiny: Network) -> None:
 def test_rows_of_scaling(tiny: Network) -> None:
     rows = [
         *scaling.thread_rows(tiny, "tiny", 1),
-        *scaling.batch_rows(tiny, "tiny", 3, 1, (0.85, None)),
+        *scaling.batch_rows(tiny, "tiny", 3, peers.find_peers(), 1, 1, (0.85, None)),
         *scaling.target_rows(tiny, "tiny", 3, 1),
         *scaling.area_rows(tiny, "tiny", (23, 46), 1),
     ]
-    names = ["forward", "epsilon", "alphabeta", "forward", "epsilon", "epsilon", "alphabeta", "forward", "epsilon"]
+    names = [
+        "forward",
+        "epsilon",
+        "alphabeta",
+        "forward",
+        "forward",
+        "epsilon",
+        "epsilon",
+        "alphabeta",
+        "forward",
+        "epsilon",
+    ]
     assert [row.what.split()[1].rstrip(",") for row in rows] == names
     assert len({row.what for row in rows}) == len(rows)
     assert all(row.ratio is not None and np.isfinite(row.ratio) for row in rows)  # noise may make it negative

@@ -12,6 +12,7 @@ from caffe2lrp.ir import Network
 from caffe2lrp.kernels import launch
 from tests.bench.limits import RULES
 from tests.bench.networks import TITLES, random_input
+from tests.bench.peers import Peer, onnxruntime_forward
 from tests.bench.report import Bounds, Row, against, times_faster
 from tests.bench.timing import median_times
 
@@ -37,7 +38,7 @@ def rows(bench: Bench) -> Iterator[Row]:
         title = TITLES[name]
         if bench.threads > 1:
             yield from thread_rows(network, title, bench.runs)
-        yield from batch_rows(network, title, 16, bench.runs, BATCH[name])
+        yield from batch_rows(network, title, 16, bench.peers, bench.threads, bench.runs, BATCH[name])
         yield from target_rows(network, title, 5, bench.runs)
     network = bench.network("squeezenet")
     if network is not None:
@@ -71,16 +72,24 @@ def thread_rows(network: Network, title: str, runs: int) -> Iterator[Row]:
         yield times_faster("scaling", f"{title} {name}, 2 threads", two, "1 thread", one, THREADS)
 
 
-def batch_rows(network: Network, title: str, size: int, runs: int, bounds: Bounds) -> Iterator[Row]:
-    """Each image of a batch against one alone."""
-    one, many = (
-        passes(network, random_input(network, (n, *network.input_shape[1:])), "epsilon") for n in (1, size)
-    )  # fmt: skip
+def batch_rows(
+    network: Network, title: str, size: int, peers: dict[str, Peer], threads: int, runs: int, bounds: Bounds
+) -> Iterator[Row]:
+    """Each image of a batch against one alone, and against each image of the same batch in onnxruntime."""
+    x = random_input(network, (size, *network.input_shape[1:]))
+    one, many = passes(network, random_input(network), "epsilon"), passes(network, x, "epsilon")
     for name in one:
-        times = median_times({"one": one[name], "many": many[name]}, runs)
+        functions = {"one": one[name], "many": many[name]}
+        if name == "forward" and peers["onnxruntime"].version:
+            run = onnxruntime_forward(network.with_batch(size), threads)
+            functions["onnxruntime"] = lambda run=run: run(x)  # type: ignore[misc]
+        times = median_times(functions, runs)
         held = bounds if name == "forward" else _NONE
         what = f"{title} {name}, batch {size}, per image"
         yield against("scaling", what, times["many"] / size, "batch 1", times["one"], held)
+        if "onnxruntime" in times:
+            theirs = times["onnxruntime"] / size
+            yield against("scaling", f"{what}, beside", times["many"] / size, "onnxruntime", theirs, _NONE)
 
 
 def target_rows(network: Network, title: str, count: int, runs: int) -> Iterator[Row]:
