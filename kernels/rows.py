@@ -14,7 +14,11 @@ from llvmlite import ir
 from caffe2lrp.kernels.compiling import cgutils, cpu_features, intrinsic, overload, types
 from caffe2lrp.kernels.vectors import Vectors, data_of
 
-_BYTES = 64  # of a vector
+
+def _bytes() -> int:
+    """Size of a vector whose lanes can be left out; 0 where the processor has none."""
+    features = cpu_features()
+    return 64 if "avx512f" in features else 32 if "avx2" in features else 0
 
 
 class _Row(Vectors):
@@ -24,7 +28,7 @@ class _Row(Vectors):
         self.bases = [data_of(context, builder, kind, value) for kind, value in zip(kinds, values, strict=True)]
         scalar = self.bases[0].type.pointee
         short, size = ("f32", 4) if isinstance(scalar, ir.FloatType) else ("f64", 8)
-        super().__init__(builder, scalar, _BYTES // size)
+        super().__init__(builder, scalar, _bytes() // size)
         self.flags = ir.VectorType(ir.IntType(1), self.width)
         self.name = f"v{self.width}{short}.p0v{self.width}{short}"
 
@@ -42,11 +46,12 @@ class _Row(Vectors):
 
     def emit(self, starts: Sequence[Any], n: Any, inputs: int, body: Callable[..., Sequence[Any]]) -> None:
         """The first `inputs` arrays are read, the others get what the body makes of them, from places `starts` on."""
-        word = ir.IntType(64)
-        counting = ir.Constant(ir.VectorType(word, self.width), list(range(self.width)))
+        word, lane = ir.IntType(64), ir.IntType(8 * self.size)
+        counting = ir.Constant(ir.VectorType(lane, self.width), list(range(self.width)))
         with cgutils.for_range_slice(self.builder, word(0), n, word(self.width), intp=word) as (i, _):
-            places = self.builder.add(self.spread(i), counting)
-            mask = self.builder.icmp_signed("<", places, self.spread(n))
+            left = self.builder.sub(n, i)
+            left = self.builder.trunc(left, lane) if self.size < 8 else left
+            mask = self.builder.icmp_signed("<", counting, self.spread(left))
             at = [self.builder.add(start, i) for start in starts]
             read = [self.load_where(mask, self.bases[j], at[j]) for j in range(inputs)]
             for j, value in enumerate(body(self, *read), inputs):
@@ -87,10 +92,6 @@ _both = _row_function(3, 1, lambda row, value: [value, row.rectify(value)])
 _times = _row_function(3, 2, lambda row, value, factor: [row.builder.fmul(value, factor)])
 
 
-def _masked() -> bool:
-    return "avx512f" in cpu_features()
-
-
 # An overload has to be a Python function that calls the intrinsic; the intrinsic itself is none.
 # ruff: noqa: PLW0108
 
@@ -124,23 +125,23 @@ def times_row(source, s, factor, f, out, o, n):  # type: ignore[no-untyped-def]
 
 @overload(copy_row)
 def _copy_row(source, s, out, o, n):  # type: ignore[no-untyped-def]
-    return (lambda source, s, out, o, n: _copy(source, s, out, o, n)) if _masked() else copy_row
+    return (lambda source, s, out, o, n: _copy(source, s, out, o, n)) if _bytes() else copy_row
 
 
 @overload(rectify_row)
 def _rectify_row(source, s, out, o, n):  # type: ignore[no-untyped-def]
-    return (lambda source, s, out, o, n: _rectify(source, s, out, o, n)) if _masked() else rectify_row
+    return (lambda source, s, out, o, n: _rectify(source, s, out, o, n)) if _bytes() else rectify_row
 
 
 @overload(both_row)
 def _both_row(source, s, out, o, rectified, p, n):  # type: ignore[no-untyped-def]
-    if not _masked():
+    if not _bytes():
         return both_row
     return lambda source, s, out, o, rectified, p, n: _both(source, s, out, o, rectified, p, n)
 
 
 @overload(times_row)
 def _times_row(source, s, factor, f, out, o, n):  # type: ignore[no-untyped-def]
-    if not _masked():
+    if not _bytes():
         return times_row
     return lambda source, s, factor, f, out, o, n: _times(source, s, factor, f, out, o, n)

@@ -29,9 +29,9 @@ from caffe2lrp.kernels.gemm import STORE, tiles
 from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, kernel, threads
 from caffe2lrp.kernels.planes import add_planes, plan_planes
 
-# Beginning and ending a tile costs as much as so many more terms of each sum, reading the weights as so many more
+# Beginning and ending a tile costs as much as so many multiplications of vectors, reading the weights as so many more
 # vectors of tiles, and a transform as so many multiplications of each of its values.
-_CALL, _READING, _TRANSFORM = 24, 2.2, 6
+_CALL, _READING, _TRANSFORM = 600, 2.2, 6
 # Filters with more outputs round more: they have to save a tenth.
 _FEWER_ROUNDINGS = 1.1
 # Products of a block of rows that are kept until they are transformed; they fit the cache.
@@ -44,14 +44,15 @@ def choose(sliding: Sliding, dtype: str) -> int | None:
         return None
     rows, channels = sliding.target[1] // sliding.group, sliding.source[1] // sliding.group
     images, cells = sliding.source[0], sliding.kernel[0]
+    call = _CALL / (tiles(dtype).rows[0] * tiles(dtype).vectors)
     plain = sliding.forward()
     vectors = images * _vectors(plan_planes(plain, dtype, 1).line(plain.grid), dtype)
-    costs: dict[int | None, float] = {None: rows * (cells**2 * channels * (vectors + _READING) + _CALL * vectors)}
+    costs: dict[int | None, float] = {None: rows * (cells**2 * channels * (vectors + _READING) + call * vectors)}
     for kind, chosen in enumerate(FILTERS):
         if cells == chosen.cells.shape[1]:
             down, across = _grid(sliding, chosen)
             vectors = _vectors(images * down * across, dtype)
-            each = rows * (channels * (vectors + _READING) + _CALL * vectors) + _TRANSFORM * channels * vectors
+            each = rows * (channels * (vectors + _READING) + call * vectors) + _TRANSFORM * channels * vectors
             costs[kind] = chosen.products**2 * each * (_FEWER_ROUNDINGS if chosen.side > 2 else 1)
     return min(costs, key=lambda kind: costs[kind])
 

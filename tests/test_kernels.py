@@ -280,8 +280,9 @@ def test_fill() -> None:
 # Forward and relevance of convolutions in a process whose tiles are those of another processor.
 OTHER_PROCESSOR = """
 import numpy as np
-from caffe2lrp.kernels import gemm
+from caffe2lrp.kernels import gemm, helpers
 gemm.cpu_features = lambda: frozenset({features})
+helpers._MOST = 0  # other processes would see this processor
 assert gemm.tiles("float32").rows == {rows}
 from caffe2lrp.layers import activation
 from caffe2lrp.layers.convolution import Convolution
@@ -294,9 +295,10 @@ for params in (Convolution(13, (3, 2), (2, 1), (1, 1)), Convolution(6, (3, 3), g
     network = chain((2, 4, 9, 8), params, activation.ReLU())
     check_forward(network, random_input(network))
     check(network, random_input(network), rule=RULE_CASES[3])
-network = chain((2, 17, 29, 26), Convolution(9, (3, 3), pad=(1, 1)))  # 209 tiles: a vector of 8 reaches beyond 208
-assert "winograd" in kernels_of(network)
-check_forward(network, random_input(network))
+for cells in (3, 5):
+    network = chain((2, 65, 29, 26), Convolution(33, (cells, cells), pad=(1, 1)))
+    assert "winograd" in kernels_of(network)
+    check_forward(network, random_input(network))
 """
 
 
