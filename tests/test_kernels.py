@@ -296,7 +296,7 @@ for params in (Convolution(13, (3, 2), (2, 1), (1, 1)), Convolution(6, (3, 3), g
     check_forward(network, random_input(network))
     check(network, random_input(network), rule=RULE_CASES[3])
 for cells in (3, 5):
-    network = chain((2, 65, 29, 26), Convolution(33, (cells, cells), pad=(1, 1)))
+    network = chain((2, 129, 15, 14), Convolution(66, (cells, cells), pad=(1, 1)))
     assert "winograd" in kernels_of(network)
     check_forward(network, random_input(network))
 """
