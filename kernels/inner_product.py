@@ -46,15 +46,13 @@ def _chunk(start, stop, images):  # type: ignore[no-untyped-def]
 
 
 @device
-def _sum_of_products(w, x):  # type: ignore[no-untyped-def]
-    total = w.dtype.type(0)
-    for first in range(0, w.size, _COLUMNS):
-        row, values = w[first : first + _COLUMNS], x[first : first + _COLUMNS]
-        piece = w.dtype.type(0)
-        for i in range(row.size):
-            piece += row[i] * values[i]
-        total += piece
-    return total
+def _sums(w0, w1, x):  # type: ignore[no-untyped-def]
+    """Sums of products of two rows, which are read side by side: one alone does not keep the memory busy."""
+    s0, s1 = x.dtype.type(0), x.dtype.type(0)
+    for i in range(x.size):
+        s0 += w0[i] * x[i]
+        s1 += w1[i] * x[i]
+    return s0, s1
 
 
 @kernel
@@ -64,10 +62,16 @@ def inner_product(part: Int, parts: Int, w: F2, x: F2, bias: F1, y: F2, rectify:
     zero = w.dtype.type(0)
     images = x.shape[0]
     tiled = images - images % _TILE
-    for j in range(start, stop):
+    y[:, start:stop] = zero
+    for j in range(start, stop, 2):
+        other = min(j + 1, stop - 1)
         for n in range(tiled, images):
-            y[n, j] = _sum_of_products(w[j], x[n])
-        y[:tiled, j] = zero
+            for first in range(0, w.shape[1], _COLUMNS):
+                last = min(first + _COLUMNS, w.shape[1])
+                s0, s1 = _sums(w[j, first:last], w[other, first:last], x[n, first:last])
+                y[n, j] += s0
+                if other > j:
+                    y[n, other] += s1
     if tiled > 0:
         for first in range(0, w.shape[1], _COLUMNS):
             last = min(first + _COLUMNS, w.shape[1])
@@ -159,18 +163,31 @@ def transposed_part_product(
 def signed_product(part: Int, parts: Int, w: F2, x: F2, plus: F2, minus: F2) -> None:
     """plus[n, j] += sum of the positive w[j, i] x[n, i], minus[n, j] += sum of the negative ones."""
     start, stop = share(w.shape[0], part, parts)
-    zero = w.dtype.type(0)
-    for j in range(start, stop):
+    for j in range(start, stop, 2):
+        other = min(j + 1, stop - 1)
         for n in range(x.shape[0]):
             for first in range(0, w.shape[1], _COLUMNS):
-                row, values = w[j, first : first + _COLUMNS], x[n, first : first + _COLUMNS]
-                above, below = zero, zero
-                for i in range(row.size):
-                    product = row[i] * values[i]
-                    above += max(product, zero)
-                    below += min(product, zero)
-                plus[n, j] += above
-                minus[n, j] += below
+                last = min(first + _COLUMNS, w.shape[1])
+                p0, m0, p1, m1 = _signed_sums(w[j, first:last], w[other, first:last], x[n, first:last])
+                plus[n, j] += p0
+                minus[n, j] += m0
+                if other > j:
+                    plus[n, other] += p1
+                    minus[n, other] += m1
+
+
+@device
+def _signed_sums(w0, w1, x):  # type: ignore[no-untyped-def]
+    """Sums of the positive and of the negative products of two rows, which are read side by side."""
+    zero = x.dtype.type(0)
+    p0, m0, p1, m1 = zero, zero, zero, zero
+    for i in range(x.size):
+        a, b = w0[i] * x[i], w1[i] * x[i]
+        p0 += max(a, zero)
+        m0 += min(a, zero)
+        p1 += max(b, zero)
+        m1 += min(b, zero)
+    return p0, m0, p1, m1
 
 
 @kernel

@@ -85,12 +85,17 @@ def measure_machine(threads: int, size: int = 4096, values: int = 2**26) -> Mach
     values
         Size of the array in memory.
     """
+    return Machine(measure_product(threads, size), measure_bandwidth(values))
+
+
+def measure_product(threads: int, size: int) -> float:
+    """10^9 operations a second of a matrix product."""
     names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "OMP_NUM_THREADS")
-    gflops = float(run_python(["-c", _PRODUCT, str(size)], dict.fromkeys(names, str(threads))))
-    return Machine(gflops, _measure_bandwidth(values))
+    return float(run_python(["-c", _PRODUCT, str(size)], dict.fromkeys(names, str(threads))))
 
 
-def _measure_bandwidth(values: int) -> float:
+def measure_bandwidth(values: int) -> float:
+    """10^9 bytes a second of reading, with the threads that programs run on."""
     x = np.ones(values, np.float32)
     program = Program("float32")
     program.add(read, x, np.zeros((256, 16), np.float32))

@@ -10,7 +10,7 @@ import numpy as np
 import caffe2lrp
 from caffe2lrp.ir import Network
 from caffe2lrp.kernels import launch
-from tests.bench.limits import RULES
+from tests.bench.limits import RULES, measure_bandwidth, measure_product
 from tests.bench.networks import TITLES, random_input
 from tests.bench.peers import Peer, onnxruntime_forward
 from tests.bench.report import Bounds, Row, against, times_faster
@@ -31,6 +31,8 @@ _ROUNDS = 4
 
 def rows(bench: Bench) -> Iterator[Row]:
     """The section."""
+    if bench.threads > 1:
+        yield from machine_rows()
     for name in ("googlenet", "caffenet"):
         network = bench.network(name)
         if network is None:
@@ -53,6 +55,20 @@ def passes(network: Network, x: np.ndarray, *rules: str) -> dict[str, Callable[[
             network, x, 1, lrn="identity", **RULES[rule]
         )
     return functions
+
+
+def machine_rows(size: int = 4096, values: int = 2**26) -> Iterator[Row]:
+    """What two threads give of the machine itself: no pass can scale better than what it is bound by."""
+    before = launch.threads()
+    try:
+        speeds = []
+        for count in (1, 2):
+            launch.set_threads(count)
+            speeds.append((measure_product(count, size), measure_bandwidth(values)))
+    finally:
+        launch.set_threads(before)
+    for what, unit, one, two in zip(("matrix product", "reading memory"), ("GF/s", "GB/s"), *speeds, strict=True):
+        yield Row("scaling", f"{what}, 2 threads", two, unit, "1 thread", one, two / one, more=True)
 
 
 def thread_rows(network: Network, title: str, runs: int) -> Iterator[Row]:
