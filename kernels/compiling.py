@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
+import itertools
 import sys
 import threading
 import time
@@ -120,13 +121,10 @@ def compile_all(kernels: Sequence[Kernel], dtype: str, cores: int) -> None:
 
     started, told = time.perf_counter(), False
     missing = [kernel for kernel in kernels if (name := _kept_name(kernel, dtype)) and store.read_code(name) is None]
-    with helpers.helped(missing, dtype, cores) as mine:
-        for kernel in mine:
-            if not told and time.perf_counter() - started > 1.0:
-                told = True
-                print("caffe2lrp: compiling kernels for this machine (once) ...", file=sys.stderr, flush=True)
-            kernel.address(dtype)
-    for kernel in kernels:
+    for kernel in itertools.chain(helpers.shared_out(missing, dtype, cores), kernels):
+        if not told and time.perf_counter() - started > 1.0:
+            told = True
+            print("caffe2lrp: compiling kernels for this machine (once) ...", file=sys.stderr, flush=True)
         kernel.address(dtype)
     if told:
         print(f"caffe2lrp: compiled in {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)

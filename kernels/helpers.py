@@ -13,7 +13,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from caffe2lrp.kernels import store
@@ -26,16 +26,17 @@ _LEAST = 4
 _MOST = 3
 
 
-@contextmanager
-def helped(kernels: Sequence[Kernel], dtype: str, cores: int) -> Iterator[Iterator[Kernel]]:
+def shared_out(kernels: Sequence[Kernel], dtype: str, cores: int) -> Iterator[Kernel]:
     """Kernels to compile for a precision, one after the other, less those that helpers on other cores take.
 
-    At the end, helpers have finished what they took.
+    It ends when helpers have finished what they took.
     """
     waiting = deque(kernels)
     helpers = [_Helper(waiting, dtype) for _ in range(_helper_count(len(kernels), cores))]
     try:
-        yield _taken(waiting)
+        with suppress(IndexError):
+            while True:
+                yield waiting.popleft()
     finally:
         for helper in helpers:
             helper.finish()
@@ -44,12 +45,6 @@ def helped(kernels: Sequence[Kernel], dtype: str, cores: int) -> Iterator[Iterat
 def _helper_count(kernels: int, cores: int) -> int:
     usable = bool(sys.executable) and os.access(store.cache_folder(), os.W_OK)
     return min(cores - 1, kernels // _LEAST - 1, _MOST) if usable and kernels >= 2 * _LEAST else 0
-
-
-def _taken(waiting: deque[Kernel]) -> Iterator[Kernel]:
-    with suppress(IndexError):
-        while True:
-            yield waiting.popleft()
 
 
 class _Helper:
