@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from caffe2lrp.kernels.launch import Kernel
 
 # A helper has to import Numba first; with fewer kernels each, that takes longer than it saves.
-_LEAST = 4
+_LEAST = 3
 _MOST = 3
 
 
@@ -52,6 +52,7 @@ class _Helper:
 
     def __init__(self, waiting: deque[Kernel], dtype: str) -> None:
         self._waiting = waiting
+        self._there = False
         self._thread: threading.Thread | None = None
         # -P: the folder that a user works in may hold anything
         command = [sys.executable, "-P", "-m", __name__, dtype]
@@ -70,6 +71,7 @@ class _Helper:
         with suppress(OSError, ValueError):
             # it says that it is there, and then after each kernel that it has done it
             while self._process.stdout.readline():
+                self._there = True
                 try:
                     kernel = self._waiting.pop()
                 except IndexError:
@@ -82,6 +84,8 @@ class _Helper:
         if self._thread is None:
             return
         self._waiting.clear()
+        if not self._there:
+            self._process.terminate()
         self._thread.join()
         with suppress(OSError):
             self._process.communicate()
