@@ -176,15 +176,14 @@ class Program:
             _run(addresses[start:stop], records[start:stop], self.ticks[start:], self._room)
 
 
-_scratch: dict[tuple[str, str], np.ndarray] = {}
+_scratch: dict[str, np.ndarray] = {}
 
 
-def scratch(dtype: str, size: int, use: str = "planes") -> np.ndarray:
+def scratch(dtype: str, size: int) -> np.ndarray:
     """A flat array of at least `size` values, from one call of a kernel to the next; shared by all programs."""
-    key = (dtype, use)
-    if key not in _scratch or _scratch[key].size < size:
-        _scratch[key] = np.empty(size, dtype)
-    return _scratch[key]
+    if dtype not in _scratch or _scratch[dtype].size < size:
+        _scratch[dtype] = np.empty(size, dtype)
+    return _scratch[dtype]
 
 
 _turn = threading.Lock()
