@@ -8,6 +8,7 @@ blob may have any number of readers), so there are no Split layers.
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -145,7 +146,7 @@ class Network:
         """Shape of the first input blob, (N, C, H, W)."""
         return self.inputs[self.input]
 
-    @property
+    @functools.cached_property
     def outputs(self) -> tuple[str, ...]:
         """Blobs that no layer reads, in the order in which they are written."""
         read = {blob for layer in self.layers for blob in layer.inputs}

@@ -16,7 +16,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import carray, njit, types
-from numba.core import cgutils, compiler
+from numba.core import compiler
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
@@ -262,83 +262,9 @@ def kernel_source(kernel: Kernel, dtype: str) -> Source:
     return Source(_entry_function(kernel, dtype), (pointer, types.int64, types.int64))
 
 
-# -- the executor --------------------------------------------------------------------------------------------
-
-
-@intrinsic
-def _call(typingctx: Any, address: Any, record: Any, part: Any, parts: Any) -> Any:
-    """Call the entry point of a kernel at an address."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        word = ir.IntType(64)
-        kind = ir.FunctionType(ir.VoidType(), [word.as_pointer(), word, word])
-        function = builder.inttoptr(arguments[0], kind.as_pointer())
-        builder.call(function, [builder.inttoptr(arguments[1], word.as_pointer()), arguments[2], arguments[3]])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64, types.int64), codegen
-
-
-@intrinsic
-def _call_plain(typingctx: Any, address: Any) -> Any:
-    """Call a C function without arguments at an address."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = ir.FunctionType(ir.IntType(32), [])
-        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), [])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen
-
-
-@intrinsic
-def _atomic_add(typingctx: Any, pointer: Any, value: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.atomic_rmw("add", arguments[0], arguments[1], "seq_cst")
-
-    return types.int64(types.CPointer(types.int64), types.int64), codegen
-
-
-@intrinsic
-def _atomic_load(typingctx: Any, pointer: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load_atomic(arguments[0], "seq_cst", 8)
-
-    return types.int64(types.CPointer(types.int64)), codegen
-
-
-@intrinsic
-def _cycles(typingctx: Any) -> Any:
-    """The processor's cycle counter (0 where it has none)."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = ir.FunctionType(ir.IntType(64), [])
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.readcyclecounter"), [])
-
-    return types.int64(), codegen
-
-
-# Spinning this often takes some ten microseconds: longer than threads drift apart within a call, shorter
-# than what it costs others if this thread keeps a core that one of them needs.
-_SPINS = 20_000
-
-
-def walk(addresses: Any, records: Any, calls: int, barrier: Any, ticks: Any, part: int, parts: int, rest: int) -> None:
-    if part == 0:
-        ticks[0] = _cycles()
-    for i in range(calls):
-        _call(addresses[i], records[i], part, parts)
-        _atomic_add(barrier, 1)
-        spins = 0
-        while _atomic_load(barrier) < parts * (i + 1):
-            spins += 1
-            if spins > _SPINS:
-                _call_plain(rest)
-        if part == 0:
-            ticks[i + 1] = _cycles()
-
-
 def executor_source() -> Source:
-    """The function that walks through a program."""
-    pointer, word = types.CPointer(types.int64), types.int64
-    return Source(walk, (pointer, pointer, word, pointer, pointer, word, word, word))
+    """The function that threads run programs with."""
+    from caffe2lrp.kernels.executor import work
+
+    word = types.int64
+    return Source(_with_compiled_globals(work), (types.CPointer(word), word, word, word, word))

@@ -132,14 +132,14 @@ def compile_all(kernels: Sequence[Kernel], dtype: str, cores: int) -> None:
 
 @functools.cache
 def executor() -> Callable[..., None]:
-    """The function that walks through a program; called through ctypes, which lets go of the interpreter lock."""
+    """`executor.work`, called through ctypes, which lets go of the interpreter lock."""
 
     def source() -> Source:
         from caffe2lrp.kernels import building
 
         return building.executor_source()
 
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 8)(_load("executor", source))
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)(_load("executor", source))
 
 
 _turn = threading.RLock()

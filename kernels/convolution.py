@@ -32,10 +32,11 @@ from caffe2lrp.kernels.gemm import (
     prefetch_to_write,
     tiles,
 )
-from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, kernel, threads
+from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, kernel
 from caffe2lrp.kernels.planes import LINE, Planes, Source, add_planes, plan_planes
 from caffe2lrp.kernels.rows import both_row, copy_row, rectify_row, times_row
 from caffe2lrp.kernels.share import share
+from caffe2lrp.kernels.team import threads
 
 
 @dataclass(frozen=True)

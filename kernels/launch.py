@@ -1,11 +1,11 @@
-"""How kernels are compiled, cached and run: programs of native calls on one pool of threads.
+"""How kernels are compiled, cached and run: programs of native calls on one team of threads.
 
 A kernel is a plain Python function on C-contiguous arrays, compiled by Numba to one native entry point
 with the uniform signature ``void(record, part, parts)``. `record` holds the addresses, shapes and
 numbers of its arguments. A `Program` is a list of such calls; it runs as a whole, outside the
 interpreter: every thread walks through the same list, does its part of each call, and waits for the
 others at a barrier. So a network of a hundred layers costs one launch, not a hundred, there is only one
-pool of threads, and nothing depends on Numba's threading layers. Where a program also calls Python functions
+team of threads, and nothing depends on Numba's threading layers. Where a program also calls Python functions
 (layers of plug-ins), it is one launch for each stretch of kernel calls between them.
 
 A kernel must not raise errors: nobody would hear of them. One of a plug-in may allocate memory, ours do not, so that
@@ -16,17 +16,13 @@ The two arguments `part` and `parts` tell a kernel which share of its work to do
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import inspect
-import os
-import sys
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import numpy as np
+
+from caffe2lrp.kernels import team
 
 # Annotations of kernel arguments. F: values of the program's precision, I: 64-bit integers.
 F1: TypeAlias = np.ndarray
@@ -104,9 +100,9 @@ class Program:
         self.labels: list[str] = []
         self._calls: list[tuple[Kernel, list[int]] | Callable[[], None]] = []
         self._arrays: list[Any] = []  # keeps what the records point at alive
-        self._tables: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._tables: tuple[int, ...] | None = None  # where addresses, records and ticks of the calls begin
         self._stops: list[int] = []  # places of the Python functions
-        self._room = threads()  # kernels' scratch arrays have room for so many threads
+        self._room = team.threads()  # kernels' scratch arrays have room for so many threads
         self.ticks = np.zeros(0, np.int64)
 
     def __len__(self) -> int:
@@ -136,12 +132,13 @@ class Program:
         if missing:
             from caffe2lrp.kernels import compiling
 
-            compiling.compile_all(sorted(missing, key=lambda f: f.name), self.dtype, threads())
+            compiling.compile_all(sorted(missing, key=lambda f: f.name), self.dtype, team.threads())
         offsets = np.cumsum([0, *(len(r) for _, r in calls)])[:-1].astype(np.int64)
-        words = np.array([w for _, r in calls for w in r], np.int64)
-        addresses = np.array([0 if f is None else f.address(self.dtype) for f, _ in calls], np.int64)
+        self._words = np.array([w for _, r in calls for w in r], np.int64)
+        self._records = self._words.ctypes.data + 8 * offsets
+        self._addresses = np.array([0 if f is None else f.address(self.dtype) for f, _ in calls], np.int64)
         self.ticks = np.zeros(len(calls) + 1, np.int64)
-        self._tables = (addresses, words.ctypes.data + 8 * offsets, words)
+        self._tables = tuple(int(table.ctypes.data) for table in (self._addresses, self._records, self.ticks))
 
     def extend(self, other: Program) -> None:
         """Append all calls of another program of the same precision."""
@@ -172,8 +169,7 @@ class Program:
         """Run the kernel calls from start to stop."""
         if start < stop:
             assert self._tables is not None
-            addresses, records, _ = self._tables
-            _run(addresses[start:stop], records[start:stop], self.ticks[start:], self._room)
+            team.run(stop - start, [table + 8 * start for table in self._tables], self._room)
 
 
 _scratch: dict[str, np.ndarray] = {}
@@ -184,119 +180,3 @@ def scratch(dtype: str, size: int) -> np.ndarray:
     if dtype not in _scratch or _scratch[dtype].size < size:
         _scratch[dtype] = np.empty(size, dtype)
     return _scratch[dtype]
-
-
-_turn = threading.Lock()
-_pool: ThreadPoolExecutor | None = None
-_caller_core: int | None = None  # where the calling thread ran when the others were given their cores
-_threads: int | None = None
-
-
-def threads() -> int:
-    """Number of threads that programs run on: set_threads, NUMBA_NUM_THREADS, or the usable cores."""
-    global _threads
-    if _threads is None:
-        wanted = os.environ.get("NUMBA_NUM_THREADS", "")
-        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        _threads = int(wanted) if wanted.isdigit() and int(wanted) > 0 else usable
-    return _threads
-
-
-def set_threads(n: int) -> None:
-    """Use `n` threads from now on."""
-    global _threads, _pool
-    if n < 1:
-        raise ValueError(f"the number of threads must be at least 1, not {n}")
-    with _turn:
-        _threads = n
-        if _pool is not None:
-            _pool.shutdown()
-            _pool = None
-
-
-def _after_fork() -> None:
-    """Threads do not survive a fork; the child makes its own."""
-    global _pool, _turn
-    _pool = None
-    _turn = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def _run(addresses: np.ndarray, records: np.ndarray, ticks: np.ndarray, room: int) -> None:
-    from caffe2lrp.kernels import compiling
-
-    global _pool
-    walk = compiling.executor()
-    # One program at a time: it uses all cores anyway, and its threads wait for each other, so they must
-    # all be running. 16 words keep the barrier's counters on cache lines of their own.
-    with _turn:
-        parts = min(threads(), room)
-        if parts > 1 and _pool is None:
-            _pool = _make_pool(threads() - 1)
-        if parts > 1:
-            _spread_threads()
-        barrier = np.zeros(16, np.int64)
-        shared = (addresses.ctypes.data, records.ctypes.data, len(addresses), barrier.ctypes.data, ticks.ctypes.data)
-        others = [_pool.submit(walk, *shared, part, parts, _yield_address) for part in range(1, parts) if _pool]
-        walk(*shared, 0, parts, _yield_address)
-        for future in others:
-            future.result()
-
-
-_workers: list[int] = []  # the system's numbers of the pool's threads
-
-
-def _make_pool(count: int) -> ThreadPoolExecutor:
-    global _caller_core
-    pool = ThreadPoolExecutor(count, thread_name_prefix="caffe2lrp")
-    together = threading.Barrier(count)
-
-    def number() -> int:
-        together.wait()  # so that each thread takes one of these calls
-        return threading.get_native_id()
-
-    _workers[:] = [f.result() for f in [pool.submit(number) for _ in range(count)]]
-    _caller_core = None
-    return pool
-
-
-def _spread_threads() -> None:
-    """Give each thread of the pool a core of its own, beside that of the calling thread, if there is one for each.
-
-    Left alone, the system wakes a thread on the core of the one that calls it, and takes milliseconds to see
-    that another core is idle; by then a network has run.
-    """
-    global _caller_core
-    if _core_number is None or len(_workers) + 1 != len(os.sched_getaffinity(0)):
-        return
-    here = _core_number()
-    if here != _caller_core:
-        for thread, core in zip(_workers, sorted(os.sched_getaffinity(0) - {here}), strict=False):
-            with contextlib.suppress(OSError):  # a system may forbid it: then it places threads as it likes
-                os.sched_setaffinity(thread, {core})
-        _caller_core = here
-
-
-def _core_function() -> Callable[[], int] | None:
-    """The system's function that tells the number of the core that the calling thread runs on, where there is one."""
-    if not hasattr(os, "sched_setaffinity"):
-        return None
-    return getattr(ctypes.CDLL(None), "sched_getcpu", None)
-
-
-_core_number = _core_function()
-
-
-def _yield_function() -> int:
-    """Address of the system call that lets another thread run, for waits that last longer than expected."""
-    library = ctypes.CDLL("kernel32") if sys.platform == "win32" else ctypes.CDLL(None)
-    function = library.SwitchToThread if sys.platform == "win32" else library.sched_yield
-    address = ctypes.cast(function, ctypes.c_void_p).value
-    assert address is not None
-    return address
-
-
-_yield_address = _yield_function()

@@ -26,8 +26,9 @@ from caffe2lrp.kernels.convolution import (
 )
 from caffe2lrp.kernels.filtering import FILTERS, Filter, from_tiles, to_tiles
 from caffe2lrp.kernels.gemm import STORE, tiles
-from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, kernel, threads
+from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, kernel
 from caffe2lrp.kernels.planes import add_planes, plan_planes
+from caffe2lrp.kernels.team import threads
 
 # Beginning and ending a tile costs as much as so many multiplications of vectors, reading the weights as so many more
 # vectors of tiles, and a transform as so many multiplications of each of its values.

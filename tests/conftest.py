@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from caffe2lrp.kernels import launch
+from caffe2lrp.kernels import team
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -18,10 +18,10 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def same_threads() -> Iterator[None]:
     """Puts the number of threads back, which the command line's --threads sets for the whole process."""
-    before = launch.threads()
+    before = team.threads()
     yield
-    if launch.threads() != before:
-        launch.set_threads(before)
+    if team.threads() != before:
+        team.set_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -163,7 +163,7 @@ COMPUTING = ("convert", "diff", "evaluate", "explain", "figures", "predict", "re
 def test_the_number_of_threads(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     """It is set before anything is done; here the command finds nothing to do it with."""
     chosen: list[int] = []
-    monkeypatch.setattr("caffe2lrp.kernels.launch.set_threads", chosen.append)
+    monkeypatch.setattr("caffe2lrp.kernels.team.set_threads", chosen.append)
     monkeypatch.setenv("COLUMNS", "1000")
     missing = {
         "diff": ["a.onnx", "b.onnx"],

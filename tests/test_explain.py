@@ -15,7 +15,7 @@ import pytest
 import caffe2lrp
 from caffe2lrp import Network, Preprocessing
 from caffe2lrp.errors import ModelError, OptionError
-from caffe2lrp.kernels import launch
+from caffe2lrp.kernels import team
 from caffe2lrp.layers import activation, affine, batch_norm, lrn, pooling, softmax
 from caffe2lrp.layers.convolution import Convolution
 from caffe2lrp.layers.inner_product import InnerProduct
@@ -437,8 +437,8 @@ def test_results_do_not_depend_on_the_number_of_threads(network: Network, count:
     x = images(count)
     results = []
     for n in (1, 2, 3, 5, 2):
-        launch.set_threads(n)
-        assert launch.threads() == n
+        team.set_threads(n)
+        assert team.threads() == n
         results.append((network.forward(x)["y"], caffe2lrp.explain(network, x, rule="alphabeta").relevance))
     for y, relevance in results[1:]:
         assert_close(y, results[0][0], 1e-13)
@@ -450,9 +450,9 @@ def test_a_session_outlives_a_change_of_threads(network: Network) -> None:
     x = images(2)
     expected = caffe2lrp.explain(network, x, 1, rule="alphabeta").relevance
     for before, after in ((1, 4), (2, 3), (4, 1), (3, 2)):
-        launch.set_threads(before)
+        team.set_threads(before)
         session = caffe2lrp.Session(network, x)
-        launch.set_threads(after)
+        team.set_threads(after)
         e = session.explain(1, rule="alphabeta", layer="f")
         assert_close(e.relevance, expected, 1e-12)
         assert_close(network.forward(x)["y"], naive.forward(network, x)["y"], 1e-12)
@@ -505,7 +505,7 @@ def test_a_forward_pass_for_alpha_beta_keeps_its_denominators(network: Network) 
 
 def test_set_threads_refuses_nonsense() -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        launch.set_threads(0)
+        team.set_threads(0)
 
 
 def test_python_threads_at_once(network: Network) -> None:

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from caffe2lrp.kernels import compiling, eltwise, launch, store
+from caffe2lrp.kernels import compiling, eltwise, launch, store, team
 from caffe2lrp.kernels.inner_product import inner_product
 from caffe2lrp.kernels.launch import F1, F2, I1, Float, Int, Program, kernel
 
@@ -95,7 +96,7 @@ def test_an_empty_program_runs() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_every_call_waits_for_the_one_before(count: int) -> None:
     """Each call reads what all threads wrote in the call before: sums over everything, many times."""
-    launch.set_threads(count)
+    team.set_threads(count)
     n = 41
     w, x, y, bias = np.ones((n, n)), np.ones((1, n)), np.empty((1, n)), np.zeros(n)
     program = Program("float64")
@@ -112,7 +113,7 @@ def test_every_call_waits_for_the_one_before(count: int) -> None:
 
 
 def test_more_threads_than_work() -> None:
-    launch.set_threads(9)
+    team.set_threads(9)
     x, y = np.array([1.0, 2.0]), np.zeros(2)
     program = Program("float64")
     program.add(eltwise.scaled, x, 3.0, y)
@@ -129,16 +130,47 @@ def test_programs_for_few_threads_do_not_starve_those_for_many() -> None:
         made.add(eltwise.scaled, np.arange(10.0), 1.0, y)
         return made, y
 
-    launch.set_threads(2)
+    team.set_threads(2)
     narrow, y = program()
-    launch.set_threads(4)
+    team.set_threads(4)
     wide, z = program()
     narrow.run()
     wide.run()
-    launch.set_threads(1)
+    team.set_threads(1)
     wide.run()
     np.testing.assert_array_equal(y, np.arange(10.0))
     np.testing.assert_array_equal(z, np.arange(10.0))
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_threads_that_sleep_are_woken(count: int) -> None:
+    """They look out for the next program for a moment, then sleep; either way each program is run by all."""
+    team.set_threads(count)
+    y, one = np.zeros(64), np.ones(64)
+    program = Program("float64")
+    program.add(eltwise.add_scaled, one, 1.0, y)
+    pauses = [0, 0.001, 0.002, 0.003, 0, 0.02, 0, 0.0025, 0.0015] * 3 + [0] * 300
+    for pause in pauses:
+        time.sleep(pause)
+        program.run()
+    np.testing.assert_array_equal(y, len(pauses))
+
+
+def test_threads_end_when_there_shall_be_others() -> None:
+    team.set_threads(3)
+    program = Program("float64")
+    program.add(eltwise.fill, np.zeros(8), 1.0)
+    program.run()
+    before = team._team
+    assert before is not None
+    assert len(before._others) == 2
+    team.set_threads(2)
+    for thread in before._others:
+        thread.join(10)
+        assert not thread.is_alive()
+    program.run()
+    assert team._team is not None
+    assert len(team._team._others) == 1
 
 
 def test_scratch_grows_and_is_shared() -> None:
@@ -151,7 +183,7 @@ def test_scratch_grows_and_is_shared() -> None:
 
 
 def test_the_number_of_threads_comes_from_the_environment() -> None:
-    source = "from caffe2lrp.kernels import launch; print(launch.threads())"
+    source = "from caffe2lrp.kernels import team; print(team.threads())"
     for given, expected in (("3", "3"), ("0", None), ("many", None), ("", None)):
         found = run_python(source, NUMBA_NUM_THREADS=given).strip()
         usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -197,7 +229,7 @@ def kept(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def test_compiled_kernels_are_kept_between_processes(tmp_path: Path) -> None:
-    assert run_one(tmp_path) == (["scaled_float32", "walk"], True)
+    assert run_one(tmp_path) == (["scaled_float32", "work"], True)
     files = kept(tmp_path)
     assert len(files) == 2
     assert run_one(tmp_path) == ([], False)  # what is kept needs no Numba
@@ -211,7 +243,7 @@ def test_other_sources_are_compiled_anew(tmp_path: Path) -> None:
     run_one(tmp_path)
     before = kept(tmp_path)
     other = 'store.sources_stamp = lambda: "other"'
-    assert run_one(tmp_path, before=other) == (["scaled_float32", "walk"], True)
+    assert run_one(tmp_path, before=other) == (["scaled_float32", "work"], True)
     assert kept(tmp_path).keys() == before.keys()  # what is out of date is replaced
     assert run_one(tmp_path, before=other) == ([], False)
 
@@ -249,7 +281,7 @@ def test_damaged_files_are_compiled_anew(tmp_path: Path, keep: int) -> None:
     run_one(tmp_path)
     for path in tmp_path.rglob("*.kernel"):
         path.write_bytes(path.read_bytes()[:keep])
-    assert run_one(tmp_path) == (["scaled_float32", "walk"], True)
+    assert run_one(tmp_path) == (["scaled_float32", "work"], True)
     assert run_one(tmp_path) == ([], False)
 
 
@@ -259,7 +291,7 @@ def refuse(code):
     raise RuntimeError
 store.link = refuse
 """
-    assert run_one(tmp_path, before=failing) == (["scaled_float32", "walk"], True)
+    assert run_one(tmp_path, before=failing) == (["scaled_float32", "work"], True)
     assert kept(tmp_path) == {}
 
 
@@ -399,13 +431,14 @@ def test_sources_in_no_folder_have_the_users_cache(folders: dict[str, Path], mon
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not tell on which cores threads run")
 def test_threads_have_cores_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     cores = os.sched_getaffinity(0)
-    if len(cores) < 2 or launch.threads() != len(cores):
+    if len(cores) < 2 or team.threads() != len(cores):
         pytest.skip("there is no core for each thread")
     y = np.zeros(64, np.float32)
     program = Program("float32")
     program.add(eltwise.fill, y, 1.0)
     program.run()
-    places = [os.sched_getaffinity(thread) for thread in launch._workers]
+    assert team._team is not None
+    places = [os.sched_getaffinity(thread.native_id or 0) for thread in team._team._others]
     assert all(len(place) == 1 for place in places)
     assert len(set.union(*places)) == len(cores) - 1
     assert os.sched_getaffinity(0) == cores, "the calling thread is let alone"
@@ -414,7 +447,7 @@ def test_threads_have_cores_of_their_own(monkeypatch: pytest.MonkeyPatch) -> Non
         raise PermissionError
 
     monkeypatch.setattr(os, "sched_setaffinity", forbidden)
-    monkeypatch.setattr(launch, "_caller_core", None)
+    monkeypatch.setattr(team._team, "_caller_core", None)
     program.add(eltwise.fill, y, 2.0)
     program.run()
     assert (y == 2).all()

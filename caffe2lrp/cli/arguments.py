@@ -183,9 +183,9 @@ StartLayer = Annotated[
 def _use_threads(context: typer.Context, count: int | None) -> int | None:
     """Set the number of threads while arguments are read, so that no command has to."""
     if count is not None and not context.resilient_parsing:
-        from caffe2lrp.kernels import launch
+        from caffe2lrp.kernels import team
 
-        launch.set_threads(count)
+        team.set_threads(count)
     return count
 
 

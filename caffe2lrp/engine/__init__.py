@@ -53,9 +53,9 @@ def forward(network: Network, x: Any, keep: str | Sequence[str] | None = None) -
 
 
 def _wanted(network: Network, keep: str | Sequence[str] | None) -> list[str]:
-    last = [blob for blob in network.shapes if network.caffe_name(blob) == blob]
     if keep is None:
         return list(network.outputs)
+    last = [blob for blob in network.shapes if network.caffe_name(blob) == blob]
     if keep == "all":
         return last
     chosen = [keep] if isinstance(keep, str) else list(keep)

@@ -14,7 +14,7 @@ from caffe2lrp.engine.registry import FORWARD
 from caffe2lrp.engine.signs import nonnegative_blobs
 from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer, Network
-from caffe2lrp.kernels import launch
+from caffe2lrp.kernels import launch, team
 from caffe2lrp.layers.activation import ReLU
 from caffe2lrp.layers.base import Shape
 from caffe2lrp.layers.convolution import Convolving
@@ -208,7 +208,7 @@ _KEPT = 16  # plans hold buffers and packed weights: only the latest are worth k
 
 def cached(network: Network, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
     """What `make` returns, kept with the network until others are used more; plans depend on the threads, too."""
-    whole = (*key, launch.threads())
+    whole = (*key, team.threads())
     with _making:
         plans = network._plans
         value = plans.pop(whole) if whole in plans else make()

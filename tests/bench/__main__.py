@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe2lrp.kernels import launch
+from caffe2lrp.kernels import team
 from caffe2lrp.kernels.compiling import cpu_features
 from tests.bench import first_minute, layers, limits, memory, passes, report, scaling
 from tests.bench.context import Bench
@@ -127,8 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the bench."""
     options = parse(arguments)
     if options.threads:
-        launch.set_threads(options.threads)
-    bench = Bench(options.runs, launch.threads())
+        team.set_threads(options.threads)
+    bench = Bench(options.runs, team.threads())
     result = about(bench)
     print(f"{result['processor']}, {result['vectors']}, {bench.threads} threads; batch 1, float32, medians")
     print("Explanations include the forward pass. Peers:")

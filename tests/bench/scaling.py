@@ -9,7 +9,7 @@ import numpy as np
 
 import caffe2lrp
 from caffe2lrp.ir import Network
-from caffe2lrp.kernels import launch
+from caffe2lrp.kernels import team
 from tests.bench.limits import RULES, measure_bandwidth, measure_product
 from tests.bench.networks import TITLES, random_input
 from tests.bench.peers import Peer, onnxruntime_forward
@@ -59,14 +59,14 @@ def passes(network: Network, x: np.ndarray, *rules: str) -> dict[str, Callable[[
 
 def machine_rows(size: int = 4096, values: int = 2**26) -> Iterator[Row]:
     """What two threads give of the machine itself: no pass can scale better than what it is bound by."""
-    before = launch.threads()
+    before = team.threads()
     try:
         speeds = []
         for count in (1, 2):
-            launch.set_threads(count)
+            team.set_threads(count)
             speeds.append((measure_product(count, size), measure_bandwidth(values)))
     finally:
-        launch.set_threads(before)
+        team.set_threads(before)
     for what, unit, one, two in zip(("matrix product", "reading memory"), ("GF/s", "GB/s"), *speeds, strict=True):
         yield Row("scaling", f"{what}, 2 threads", two, unit, "1 thread", one, two / one, more=True)
 
@@ -74,15 +74,15 @@ def machine_rows(size: int = 4096, values: int = 2**26) -> Iterator[Row]:
 def thread_rows(network: Network, title: str, runs: int) -> Iterator[Row]:
     """Two threads against one, in several rounds, so that a slow moment hits both."""
     functions = passes(network, random_input(network), "epsilon", "alphabeta")
-    before = launch.threads()
+    before = team.threads()
     times: dict[int, list[dict[str, float]]] = {1: [], 2: []}
     try:
         for _ in range(_ROUNDS):
             for count, found in times.items():
-                launch.set_threads(count)
+                team.set_threads(count)
                 found.append(median_times(functions, -(-runs // _ROUNDS)))
     finally:
-        launch.set_threads(before)
+        team.set_threads(before)
     for name in functions:
         one, two = (float(np.median([found[name] for found in times[count]])) for count in (1, 2))
         yield times_faster("scaling", f"{title} {name}, 2 threads", two, "1 thread", one, THREADS)

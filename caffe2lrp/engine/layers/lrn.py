@@ -7,7 +7,7 @@ from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, gradient, relevance
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import lrn as kernels
-from caffe2lrp.kernels.launch import threads
+from caffe2lrp.kernels.team import threads
 from caffe2lrp.layers.lrn import LRN
 
 

@@ -19,8 +19,9 @@ from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import eltwise
 from caffe2lrp.kernels import pooling as kernels
 from caffe2lrp.kernels import window_pooling as listed
-from caffe2lrp.kernels.launch import Program, threads
+from caffe2lrp.kernels.launch import Program
 from caffe2lrp.kernels.selection import Selection, window_index
+from caffe2lrp.kernels.team import threads
 from caffe2lrp.layers.base import Shape, count
 from caffe2lrp.layers.pooling import SPP, Pooling
 
