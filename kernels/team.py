@@ -46,7 +46,7 @@ def set_threads(n: int) -> None:
         raise ValueError(f"the number of threads must be at least 1, not {n}")
     with _turn:
         _threads = n
-        if _team is not None:
+        if _team is not None and _team.count != n:
             _team.dismiss()
             _team = None
 

@@ -26,7 +26,6 @@ AREA: Bounds = (1.1, None)  # linear within a tenth
 SIZES = (227, 454, 908)
 
 _NONE: Bounds = (None, None)
-_ROUNDS = 4
 
 
 def rows(bench: Bench) -> Iterator[Row]:
@@ -72,20 +71,19 @@ def machine_rows(size: int = 4096, values: int = 2**26) -> Iterator[Row]:
 
 
 def thread_rows(network: Network, title: str, runs: int) -> Iterator[Row]:
-    """Two threads against one, in several rounds, so that a slow moment hits both."""
-    functions = passes(network, random_input(network), "epsilon", "alphabeta")
+    """Two threads against one; they take turns, as all that is compared does."""
     before = team.threads()
-    times: dict[int, list[dict[str, float]]] = {1: [], 2: []}
     try:
-        for _ in range(_ROUNDS):
-            for count, found in times.items():
+        for name, run in passes(network, random_input(network), "epsilon", "alphabeta").items():
+
+            def on(count: int, run: Callable[[], Any] = run) -> None:
                 team.set_threads(count)
-                found.append(median_times(functions, -(-runs // _ROUNDS)))
+                run()
+
+            times = median_times({"one": lambda on=on: on(1), "two": lambda on=on: on(2)}, runs)  # type: ignore[misc]
+            yield times_faster("scaling", f"{title} {name}, 2 threads", times["two"], "1 thread", times["one"], THREADS)
     finally:
         team.set_threads(before)
-    for name in functions:
-        one, two = (float(np.median([found[name] for found in times[count]])) for count in (1, 2))
-        yield times_faster("scaling", f"{title} {name}, 2 threads", two, "1 thread", one, THREADS)
 
 
 def batch_rows(
