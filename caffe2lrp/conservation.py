@@ -116,10 +116,13 @@ def _kept(ledger: Ledger) -> tuple[float, float, float]:
     for term in ledger.terms:
         s = term.shares()
         if term.bias is not None:
-            bias += float((s * term.bias).sum())
+            spread = tuple(axis for axis, size in enumerate(term.bias.shape) if size == 1)
+            bias += float((s.sum(axis=spread, keepdims=True) * term.bias).sum())
         stabiliser = np.where(term.z < 0, -term.epsilon, term.epsilon)
         if term.epsilon:
-            epsilon += float((s * stabiliser).sum())
-        gone = term.r[(s == 0) & (term.z + stabiliser == 0)]
-        dropped += term.factor * float(gone.sum(dtype=np.float64))
+            epsilon += float(np.vdot(s, stabiliser))
+        stabiliser += term.z
+        if not stabiliser.all():
+            gone = term.r[(s == 0) & (stabiliser == 0)]
+            dropped += term.factor * float(gone.sum(dtype=np.float64))
     return bias, epsilon, dropped

@@ -471,12 +471,10 @@ def _open_path(source: str | os.PathLike[str]) -> Image.Image:
 def _open(file: Any, name: str, *, empty: bool, limit: int | None = None) -> Image.Image:
     if empty:
         raise ImageError(f"{name} is empty; copy or download the image again")
-    Image.init()
-    formats = [f for f in _FORMATS if f in Image.OPEN]  # what this build of Pillow can decode
     try:
         with _quiet, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(file, formats=formats)
+            image = _identify(file)
     except UnidentifiedImageError:
         file.seek(0)
         heic = file.read(12)[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1")
@@ -488,6 +486,17 @@ def _open(file: Any, name: str, *, empty: bool, limit: int | None = None) -> Ima
         raise _undecodable(name, error) from None
     with image:
         return _decode(image, name, limit)
+
+
+def _identify(file: Any) -> Image.Image:
+    """Open an image of any of the formats that this build of Pillow can decode."""
+    Image.preinit()  # the usual ones; all others are many modules to import
+    try:
+        return Image.open(file, formats=[f for f in _FORMATS if f in Image.OPEN])
+    except UnidentifiedImageError:
+        Image.init()
+        file.seek(0)
+        return Image.open(file, formats=[f for f in _FORMATS if f in Image.OPEN])
 
 
 def _decode(image: Image.Image, name: str, limit: int | None = None) -> Image.Image:

@@ -66,6 +66,7 @@ class _Later:
 
 types: Any = _Later("numba.core.types")
 cgutils: Any = _Later("numba.core.cgutils")
+ir: Any = _Later("llvmlite.ir")
 
 overloads: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
 """What `overload` declared and the compiler does not know yet."""

@@ -157,7 +157,7 @@ class PackedMatrix:
         self.group, self.m, self.k = matrices.shape
         self.dtype = matrices.dtype
         cut = cut_rows(self.m, matrices.dtype.name)
-        self.data = np.concatenate([pack_rows(matrix, cut) for matrix in matrices])
+        self.data = pack_rows(matrices, cut)
         first = np.cumsum([0, *cut])
         self.rows = int(first[-1])
         self.blocks = np.stack([first[:-1], cut, first[:-1] * self.k], axis=1).astype(np.int64)
@@ -227,7 +227,10 @@ def add_transposed(
 
 def _turned(weight: np.ndarray, cells: list[int]) -> np.ndarray:
     """(group, C / group, M / group, cells) of a weight (group, M / group, C / group, cells); cell -1 is zero."""
-    chosen = weight[:, :, :, cells].transpose(0, 2, 1, 3).copy()
+    turned = weight.transpose(0, 2, 1, 3)
+    if cells == list(range(weight.shape[3])):
+        return turned
+    chosen = turned[..., cells]
     chosen[..., [i for i, cell in enumerate(cells) if cell < 0]] = 0
     return chosen
 

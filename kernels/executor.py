@@ -14,9 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
-
-from caffe2lrp.kernels.compiling import cgutils, device, intrinsic, types
+from caffe2lrp.kernels.compiling import cgutils, device, intrinsic, ir, types
 
 ROW = 16  # words
 CALLS, ADDRESSES, RECORDS, TICKS, PARTS, BASE, PATIENCE = range(7)

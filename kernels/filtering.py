@@ -18,9 +18,8 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 
-from caffe2lrp.kernels.compiling import cgutils, intrinsic, types
+from caffe2lrp.kernels.compiling import cgutils, intrinsic, ir, types
 from caffe2lrp.kernels.gemm import tiles
 from caffe2lrp.kernels.vectors import Vectors, data_of
 

@@ -10,13 +10,13 @@ other processor gets a smaller tile of the same code.
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 
-from caffe2lrp.kernels.compiling import cgutils, cpu_features, intrinsic, types
+from caffe2lrp.kernels.compiling import cgutils, cpu_features, intrinsic, ir, types
 from caffe2lrp.kernels.vectors import Vectors, data_of
 
 # What happens to a finished tile: + is the bias of each row, x is an array of the shape of the result.
@@ -61,12 +61,25 @@ def cut_rows(m: int, dtype: str) -> list[int]:
     return min(cuts, key=lambda cut: (sum(cut), len(cut)))
 
 
-def pack_rows(matrix: np.ndarray, cut: list[int]) -> np.ndarray:
-    """Pack a matrix (M, K) into panels (K, rows) one after the other, the last filled up with zeros; flat."""
-    filled = np.zeros((sum(cut), matrix.shape[1]), matrix.dtype)
-    filled[: len(matrix)] = matrix
-    ends = np.cumsum(cut)
-    return np.concatenate([filled[end - rows : end].T.reshape(-1) for rows, end in zip(cut, ends, strict=True)])
+def pack_rows(matrices: np.ndarray, cut: list[int]) -> np.ndarray:
+    """Pack matrices (group, M, K) into panels (K, rows) one after the other, the last filled up with zeros; flat.
+
+    All panels of a size are one copy: memory that is touched for the first time costs more than the copy.
+    """
+    group, m, k = matrices.shape
+    packed = np.empty((group, sum(cut) * k), matrices.dtype)
+    first = 0
+    for rows, same in itertools.groupby(cut):
+        panels = packed[:, first * k :][:, : sum(same) * k].reshape(group, -1, k, rows)
+        whole = min(panels.shape[1], (m - first) // rows)
+        from_here = matrices[:, first:]
+        panels[:, :whole] = from_here[:, : whole * rows].reshape(group, whole, rows, k).transpose(0, 1, 3, 2)
+        rest = from_here[:, whole * rows :]
+        for panel in range(whole, panels.shape[1]):
+            panels[:, panel, :, : rest.shape[1]] = rest.transpose(0, 2, 1)
+            panels[:, panel, :, rest.shape[1] :] = 0
+        first += panels.shape[1] * rows
+    return packed.reshape(-1)
 
 
 @intrinsic

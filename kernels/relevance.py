@@ -39,8 +39,10 @@ def _ratio(above, below, factor, epsilon, mode, result):  # type: ignore[no-unty
 def ratio_values(r: np.ndarray, z: np.ndarray, factor: float, epsilon: float, mode: int) -> np.ndarray:
     """factor * r / stabilised z, for accounts; terms that are dropped are 0."""
     if mode == SIGN:
-        bottom = np.where(z < 0, z - epsilon, z + epsilon)
-        return factor * np.divide(r, bottom, out=np.zeros_like(r), where=bottom != 0)
+        bottom = np.where(z < 0, -epsilon, epsilon)
+        bottom += z
+        bottom[bottom == 0] = np.inf
+        return np.divide(factor * r if factor != 1 else r, bottom, out=bottom)
     if mode == TOOLBOX:
         return factor * r / np.where(z != 0, np.where(z < 0, z - epsilon, z + epsilon), 1)
     return factor * r / np.where(np.abs(z) > epsilon, z, 1)

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llvmlite import ir
-
-from caffe2lrp.kernels.compiling import cgutils, cpu_features, intrinsic, overload, types
+from caffe2lrp.kernels.compiling import cgutils, cpu_features, intrinsic, ir, overload, types
 from caffe2lrp.kernels.vectors import Vectors, data_of
 
 

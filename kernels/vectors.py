@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
-
-from caffe2lrp.kernels.compiling import cgutils
+from caffe2lrp.kernels.compiling import cgutils, ir
 
 
 def data_of(context: Any, builder: Any, kind: Any, array: Any) -> Any:

@@ -46,9 +46,9 @@ def cache_folder() -> Path:
     chosen = os.environ.get(ENVIRONMENT)
     if chosen:
         return Path(chosen).expanduser().absolute()
-    import pooch  # type: ignore[import-untyped]
+    from platformdirs import user_cache_path
 
-    return Path(pooch.os_cache("caffe2lrp"))
+    return user_cache_path("caffe2lrp")  # as pooch.os_cache does, whose import takes longer than all else here
 
 
 def path(name: str) -> Path:

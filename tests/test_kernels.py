@@ -78,9 +78,14 @@ def test_rows_are_cut_into_tiles_without_waste() -> None:
 
 
 def test_packed_rows_are_panels_of_columns() -> None:
-    matrix = np.arange(1.0, 11.0).reshape(5, 2)
-    packed = gemm.pack_rows(matrix, [4, 3])
-    np.testing.assert_array_equal(packed[:8].reshape(2, 4), matrix[:4].T)
+    matrices = np.arange(1.0, 45.0).reshape(2, 11, 2)
+    packed = gemm.pack_rows(matrices, [4, 4, 3, 3]).reshape(2, -1)
+    for matrix, panels in zip(matrices, packed, strict=True):
+        np.testing.assert_array_equal(panels[:8].reshape(2, 4), matrix[:4].T)
+        np.testing.assert_array_equal(panels[8:16].reshape(2, 4), matrix[4:8].T)
+        np.testing.assert_array_equal(panels[16:22].reshape(2, 3), matrix[8:].T)
+        assert not panels[22:].any()
+    packed = gemm.pack_rows(matrices[:1, :5], [4, 3])
     np.testing.assert_array_equal(packed[8:].reshape(2, 3), [[9, 0, 0], [10, 0, 0]])
 
 

@@ -14,13 +14,17 @@ from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import relevance as sharing
 from caffe2lrp.kernels import spread_bias as kernels
 from caffe2lrp.layers.convolution import Convolution
-from caffe2lrp.rules import NEGATIVE, POSITIVE, Denominator, Part, Rule, alphabeta
+from caffe2lrp.rules import FULL, NEGATIVE, POSITIVE, Denominator, Part, Rule, alphabeta
 
 
 def part_of(w: np.ndarray, part: Part) -> np.ndarray:
     """f(w) for a part of the weights, in the precision of `w`."""
-    if part == Part(full=1):
+    if part == FULL:
         return w
+    if part == POSITIVE:
+        return np.maximum(w, 0)
+    if part == NEGATIVE:
+        return np.minimum(w, 0)
     value = np.zeros_like(w)
     if part.full:
         value += w.dtype.type(part.full) * w

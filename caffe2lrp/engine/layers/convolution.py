@@ -292,8 +292,14 @@ def _sides(rule: Rule, products: _Products) -> int:
 
 def _stacked(weight: np.ndarray, rule: Rule) -> np.ndarray:
     """Parts of a weight by groups: (group, denominators * M / group, sources * C / group, cells)."""
-    rows = [np.concatenate([part_of(weight, part) for part in d.parts], axis=2) for d in rule.denominators]
-    return np.concatenate(rows, axis=1)
+    if len(rule.denominators) == len(rule.sources) == 1:
+        return part_of(weight, rule.denominators[0].parts[0])
+    group, rows, channels, cells = weight.shape
+    stacked = np.empty((group, len(rule.denominators), rows, len(rule.sources), channels, cells), weight.dtype)
+    for d, denominator in enumerate(rule.denominators):
+        for source, part in enumerate(denominator.parts):
+            stacked[:, d, :, source] = part_of(weight, part)
+    return stacked.reshape(group, len(rule.denominators) * rows, -1, cells)
 
 
 def _denominators(
