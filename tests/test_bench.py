@@ -15,7 +15,7 @@ import pytest
 from caffe2lrp.converters.caffe import load_definition
 from caffe2lrp.ir import Network
 from tests.bench import __main__ as program
-from tests.bench import layers, limits, memory, networks, passes, peers, report, scaling
+from tests.bench import layers, limits, memory, networks, passes, peers, report, scaling, timing
 from tests.bench.context import Bench
 from tests.bench.limits import Machine
 from tests.bench.report import Row
@@ -160,6 +160,12 @@ def test_products_of_a_rule_are_counted(tiny: Network) -> None:
     # pixels have both signs, so conv1 has two sources; what comes from a ReLU has one; two denominators each
     expected = {"conv1": 8, "one": 4, "three": 4}
     assert counted == pytest.approx({(way, name): n for way in ("forward", "back") for name, n in expected.items()})
+
+
+def test_the_median_counts_or_the_best_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert timing.usual([3.0, 1.0, 2.0, 9.0, 8.0]) == 3
+    monkeypatch.setattr(timing, "BEST", True)
+    assert timing.usual([3.0, 1.0, 2.0, 9.0, 8.0]) == 1
 
 
 def test_rows_of_scaling(tiny: Network) -> None:

@@ -19,7 +19,7 @@ class Bench:
     Attributes
     ----------
     runs
-        Runs of each function, of which the median counts.
+        Runs of each function.
     threads
         Threads of ours and of all peers.
     """

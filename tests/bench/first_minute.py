@@ -6,11 +6,9 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tests.bench.networks import SHARED, TITLES, files
 from tests.bench.report import Row
-from tests.bench.timing import wall_time
+from tests.bench.timing import usual, wall_time
 
 if TYPE_CHECKING:
     from tests.bench.context import Bench
@@ -20,19 +18,19 @@ _TIMES = 7
 
 def rows(bench: Bench) -> Iterator[Row]:
     """The section."""
-    yield Row("first-minute", "import caffe2lrp", median_wall_time(["-c", "import caffe2lrp"]), "s", floor=0.2)
+    yield Row("first-minute", "import caffe2lrp", usual_wall_time(["-c", "import caffe2lrp"]), "s", floor=0.2)
     # names are imported where they are first used, so this is what a script with both waits for
     names = ["-c", "from caffe2lrp import explain, load"]
-    yield Row("first-minute", "from caffe2lrp import explain, load", median_wall_time(names), "s")
-    yield Row("first-minute", "caffe2lrp --help", median_wall_time(["-m", "caffe2lrp", "--help"]), "s", floor=0.4)
+    yield Row("first-minute", "from caffe2lrp import explain, load", usual_wall_time(names), "s")
+    yield Row("first-minute", "caffe2lrp --help", usual_wall_time(["-m", "caffe2lrp", "--help"]), "s", floor=0.4)
     if bench.network("googlenet") is not None:
         yield from command_rows()
 
 
-def median_wall_time(arguments: list[str], environment: Mapping[str, str] | None = None) -> float:
-    """Median of the seconds of a Python program as a whole process, after a first one that fills caches."""
+def usual_wall_time(arguments: list[str], environment: Mapping[str, str] | None = None) -> float:
+    """Seconds of a Python program as a whole process, after a first one that fills caches."""
     wall_time(arguments, environment)
-    return float(np.median([wall_time(arguments, environment) for _ in range(_TIMES)]))
+    return usual([wall_time(arguments, environment) for _ in range(_TIMES)])
 
 
 def command_rows() -> Iterator[Row]:
@@ -46,7 +44,7 @@ def command_rows() -> Iterator[Row]:
         ]  # fmt: skip
         environment = {"NUMBA_CACHE_DIR": f"{folder}/cache"}
         first = wall_time(command, environment)
-        warm = median_wall_time(command, environment)
+        warm = usual_wall_time(command, environment)
     title = f"caffe2lrp explain, {TITLES['googlenet']}"
     yield Row("first-minute", title, warm, "s", floor=1.5, aim=1.0)
     yield Row("first-minute", f"{title}, first run ever", first, "s", floor=25, aim=12)

@@ -17,7 +17,7 @@ from caffe2lrp.layers.convolution import Convolving
 from caffe2lrp.layers.inner_product import InnerProduct
 from tests.bench.limits import RULES, multiply_adds
 from tests.bench.networks import random_input
-from tests.bench.timing import PAUSE
+from tests.bench.timing import PAUSE, usual
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def profile(network: Network, rule: str, runs: int) -> list[Step]:
     rule
         A name of `tests.bench.limits.RULES`.
     runs
-        Explanations, at least two; medians count.
+        Explanations, at least two.
 
     Returns
     -------
@@ -109,7 +109,8 @@ def profile(network: Network, rule: str, runs: int) -> list[Step]:
     timed = []
     for place, (way, program) in enumerate(programs):
         if ticks[-1][place][-1]:  # else it was not run: its parts were
-            spent = np.median([np.diff(run[place]) for run in ticks], axis=0) * milliseconds
+            counts = np.array([np.diff(run[place]) for run in ticks])
+            spent = np.apply_along_axis(usual, 0, counts) * milliseconds
             timed += list(_timed(way, program, spent))
     return _steps(plan, timed)
 

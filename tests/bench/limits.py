@@ -17,7 +17,7 @@ from caffe2lrp.kernels.share import share
 from caffe2lrp.layers.inner_product import InnerProduct
 from tests.bench.networks import TITLES, random_input
 from tests.bench.report import Row, against
-from tests.bench.timing import median_times, run_python
+from tests.bench.timing import run_python, run_times, usual
 
 if TYPE_CHECKING:
     from tests.bench.context import Bench
@@ -173,7 +173,7 @@ def rows(bench: Bench) -> Iterator[Row]:
 def alphabeta_row(network: Network, title: str, machine: Machine, runs: int) -> Row:
     """A whole alpha-beta explanation against the products it needs: z+ and z-, and their ways back."""
     x = random_input(network)
-    times = median_times({"ours": lambda: caffe2lrp.explain(network, x, 1, lrn="identity", **RULES["alphabeta"])}, runs)
+    times = run_times({"ours": lambda: caffe2lrp.explain(network, x, 1, lrn="identity", **RULES["alphabeta"])}, runs)
     limit = machine.product_ms(4 * network.multiply_adds)
     return against("limits", f"{title} alphabeta", times["ours"], "4 x multiply-adds", limit, (2.2, 1.5))
 
@@ -193,8 +193,8 @@ def fully_connected_rows(network: Network, title: str, rule: str, runs: int) -> 
         steps = profile(network, rule, each)
         for way, ways in (("forward", ("forward",)), ("back", ("derive", "back"))):
             found[way].append(sum(step.ms for step in steps if step.way in ways and step.layer in dense))
-        found["read"].append(median_times({"read": reading}, each)["read"])
-    forward, back, read_ms = (float(np.median(values)) for values in found.values())
+        found["read"].append(run_times({"read": reading}, each)["read"])
+    forward, back, read_ms = (usual(values) for values in found.values())
     for way, spent in (("forward", forward), ("back", back)):
         what = f"{title} {rule}, fully connected, {way}"
         yield against("limits", what, spent, "one read of weights", read_ms, (1.4, 1.2))

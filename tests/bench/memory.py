@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from caffe2lrp.ir import Network
 from tests.bench.networks import TITLES, files
 from tests.bench.peers import write_files
 from tests.bench.report import Row
-from tests.bench.timing import run_python
+from tests.bench.timing import run_python, usual
 
 if TYPE_CHECKING:
     from tests.bench.context import Bench
@@ -71,7 +69,7 @@ def load_seconds(paths: tuple[Path, Path], times: int = 5) -> float:
         with open(path, "rb+") as file:
             os.fsync(file.fileno())
         path.read_bytes()
-    return float(np.median([float(run_python(["-c", _LOAD, *map(str, paths)])) for _ in range(times)]))
+    return usual([float(run_python(["-c", _LOAD, *map(str, paths)])) for _ in range(times)])
 
 
 def explain_peak(paths: tuple[Path, Path]) -> float | None:

@@ -13,7 +13,7 @@ from tests.bench.limits import RULES, Machine, limit_ms
 from tests.bench.networks import TITLES, random_input
 from tests.bench.peers import Peer, check_forward, check_map, onnxruntime_forward, opencv_forward
 from tests.bench.report import Bounds, Row, against, times_faster
-from tests.bench.timing import median_times
+from tests.bench.timing import run_times
 
 if TYPE_CHECKING:
     from tests.bench.context import Bench
@@ -58,7 +58,7 @@ def forward_of(
             functions[name] = lambda run=run: run(x)  # type: ignore[misc]
     if peers["torch"].version:
         functions["torch"] = _torch_forward(network, x, threads)
-    times = median_times(functions, runs)
+    times = run_times(functions, runs)
     share = limit_ms(network, machine, "forward") / times["ours"]
     for name in ("onnxruntime", "OpenCV", "torch"):
         held = bounds if bounds and name == "onnxruntime" else (None, None)
@@ -106,7 +106,7 @@ def explanations_of(
             run = peer.explain
             check_map("zennit", functions["ours"]().relevance, run(rule, TARGET))
             functions["zennit"] = lambda rule=rule, run=run: run(rule, TARGET)  # type: ignore[misc]
-        times = median_times(functions, runs)
+        times = run_times(functions, runs)
         share = limit_ms(network, machine, rule) / times["ours"]
         note = "" if "zennit" in times else "missing"
         yield times_faster(

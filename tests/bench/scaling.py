@@ -14,7 +14,7 @@ from tests.bench.limits import RULES, measure_bandwidth, measure_product
 from tests.bench.networks import TITLES, random_input
 from tests.bench.peers import Peer, onnxruntime_forward
 from tests.bench.report import Bounds, Row, against, times_faster
-from tests.bench.timing import median_times
+from tests.bench.timing import run_times
 
 if TYPE_CHECKING:
     from tests.bench.context import Bench
@@ -80,7 +80,7 @@ def thread_rows(network: Network, title: str, runs: int) -> Iterator[Row]:
                 team.set_threads(count)
                 run()
 
-            times = median_times({"one": lambda on=on: on(1), "two": lambda on=on: on(2)}, runs)  # type: ignore[misc]
+            times = run_times({"one": lambda on=on: on(1), "two": lambda on=on: on(2)}, runs)  # type: ignore[misc]
             yield times_faster("scaling", f"{title} {name}, 2 threads", times["two"], "1 thread", times["one"], THREADS)
     finally:
         team.set_threads(before)
@@ -97,7 +97,7 @@ def batch_rows(
         if name == "forward" and peers["onnxruntime"].version:
             run = onnxruntime_forward(network.with_batch(size), threads)
             functions["onnxruntime"] = lambda run=run: run(x)  # type: ignore[misc]
-        times = median_times(functions, runs)
+        times = run_times(functions, runs)
         held = bounds if name == "forward" else _NONE
         what = f"{title} {name}, batch {size}, per image"
         yield against("scaling", what, times["many"] / size, "batch 1", times["one"], held)
@@ -118,7 +118,7 @@ def target_rows(network: Network, title: str, count: int, runs: int) -> Iterator
     for rule in ("epsilon", "alphabeta"):
         functions = passes(network, x, rule)
         functions["targets"] = lambda rule=rule: targets(rule)  # type: ignore[misc]
-        times = median_times(functions, runs)
+        times = run_times(functions, runs)
         apart = times["forward"] + count * (times[rule] - times["forward"])
         what = f"{title} {rule}, {count} targets"
         yield against("scaling", what, times["targets"], f"forward + {count} x back", apart, TARGETS)
@@ -129,7 +129,7 @@ def area_rows(network: Network, title: str, sizes: Sequence[int], runs: int) -> 
     first: dict[str, float] = {}
     for size in sizes:
         x = random_input(network, (*network.input_shape[:2], size, size))
-        times = median_times(passes(network.with_input_shape(x.shape), x, "epsilon"), max(runs // 4, 3))
+        times = run_times(passes(network.with_input_shape(x.shape), x, "epsilon"), max(runs // 4, 3))
         for name, value in times.items():
             pixel = 1e6 * value / size**2
             if size == sizes[0]:

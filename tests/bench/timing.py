@@ -6,18 +6,24 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
+BEST = False  # whether the best run counts, not the median
 PAUSE = 0.05  # seconds; onnxruntime's threads keep cores busy for a while after their work is done
 
 
-def median_times(functions: Mapping[str, Callable[[], Any]], runs: int) -> dict[str, float]:
-    """Median milliseconds of each function; they take turns, so that a slow moment hits all alike.
+def usual(values: Sequence[float]) -> float:
+    """Which of several runs' times counts."""
+    return float(min(values) if BEST else np.median(values))
+
+
+def run_times(functions: Mapping[str, Callable[[], Any]], runs: int) -> dict[str, float]:
+    """Milliseconds of a run of each function; they take turns, so that a slow moment hits all alike.
 
     After each pause a function runs once untimed: what is timed is the program in use, not cores that wake up and
     caches that another program has filled.
@@ -32,7 +38,7 @@ def median_times(functions: Mapping[str, Callable[[], Any]], runs: int) -> dict[
             started = time.perf_counter()
             function()
             times[name].append(1e3 * (time.perf_counter() - started))
-    return {name: float(np.median(values)) for name, values in times.items()}
+    return {name: usual(values) for name, values in times.items()}
 
 
 def run_python(arguments: list[str], environment: Mapping[str, str] | None = None) -> str:
