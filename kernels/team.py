@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-_PATIENCE = 25_000  # looks for the next program, all but the first of them system calls: about two milliseconds
+_PATIENCE = 25_000  # looks for the next program, all but the first of them system calls: some three milliseconds
 
 # The interpreter's own locks: every system has them, and threads wait for them without its help.
 _allocate = ctypes.pythonapi.PyThread_allocate_lock

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 from PIL import Image
 
 from caffe2lrp.errors import OptionError
 from caffe2lrp.explanation import Explanation
+from caffe2lrp.pictures.drawing import to_png
 from caffe2lrp.pictures.grid import grid
 from caffe2lrp.pictures.sheet import PANEL, panel_size, score_text
 from caffe2lrp.pictures.style import Style
@@ -40,9 +40,7 @@ def png(explanation: Explanation) -> bytes | None:
         return None
     count = len(explanation.relevance)
     size = 2 * PANEL if count == 1 else None
-    buffer = io.BytesIO()
-    _page(explanation, range(min(count, SHOWN)), size, Style()).save(buffer, "PNG")
-    return buffer.getvalue()
+    return to_png(_page(explanation, range(min(count, SHOWN)), size, Style()))
 
 
 def _drawable(explanation: Explanation) -> bool:

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from caffe2lrp.errors import Caffe2LrpError, OptionError
 from caffe2lrp.pictures import COLORMAPS, DEFAULT_COLORMAP, colormap, heatmap, overlay
 from caffe2lrp.pictures.colormaps import matplotlib_names
-from caffe2lrp.pictures.drawing import enlarged
+from caffe2lrp.pictures.drawing import enlarged, to_png
 from caffe2lrp.serve.guard import LOOPBACK, Guard
 from caffe2lrp.serve.settings import Setting, choices, command, read_setting
 from caffe2lrp.serve.state import MAX_BYTES, Gallery, GoneError, Map, Picture
@@ -232,9 +232,7 @@ def _finite(value: Any) -> Any:
 
 
 def _png(picture: Image.Image, headers: dict[str, str] | None = None) -> Response:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return Response(buffer.getvalue(), media_type="image/png", headers=headers)
+    return Response(to_png(picture), media_type="image/png", headers=headers)
 
 
 def _attachment(name: str) -> dict[str, str]:

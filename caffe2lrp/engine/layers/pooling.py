@@ -42,6 +42,18 @@ def _window(params: Pooling, shape: Shape) -> tuple[int, ...]:
     return tuple(size for pair in sizes for size in pair)
 
 
+def _averaged(params: Pooling, shape: Shape, *arrays: np.ndarray) -> tuple[list[np.ndarray], tuple[int, ...]]:
+    """Images, and kernel, stride and padding on them, for average pooling of a blob of a shape.
+
+    Where the window is the whole image, that is one row, which is added up in whole vectors.
+    """
+    window = _window(params, shape)
+    height, width = (1, *shape[2:])[-2:]
+    if window[:2] == (height, width) and window[4:] == (0, 0):
+        return [array.reshape(-1, 1, count(array.shape, 2)) for array in arrays], (1, height * width, 1, 1, 0, 0)
+    return [_planes(array) for array in arrays], window
+
+
 def _is_plain(params: Pooling, shape: Shape) -> bool:
     """Whether the kernels on images do it; the others work on lists of windows."""
     return len(shape) < 5 and params.method != "STOCHASTIC"
@@ -92,7 +104,8 @@ def _add_pooling(program: Program, params: Pooling, x: np.ndarray, y: np.ndarray
         room = np.empty((threads(), 2 * bands.room), x.dtype)
         program.add(kernels.max_pooling, _planes(x), _planes(y), room, *astuple(bands), *window, label=label)
     else:
-        program.add(kernels.average_pooling, _planes(x), _planes(y), *window, label=label)
+        images, window = _averaged(params, x.shape, x, y)
+        program.add(kernels.average_pooling, *images, *window, label=label)
 
 
 def _add_relevance(
@@ -122,10 +135,8 @@ def _add_relevance(
         program.add(kernels.max_pooling_relevance_by_runs, *images, room, *sizes, *window, label=label)
     else:
         spread = label in settings.spread_empty
-        program.add(
-            kernels.average_pooling_relevance, images[0], *images[2:], *window, _EMPTY if spread else 0.0, spread,
-            label=label,
-        )  # fmt: skip
+        images, window = _averaged(params, x.shape, x, r, target)
+        program.add(kernels.average_pooling_relevance, *images, *window, _EMPTY if spread else 0.0, spread, label=label)
 
 
 def _add_gradient(
@@ -135,8 +146,8 @@ def _add_gradient(
     if params.method == "MAX":
         _add_relevance(plan, params, x, y, r, target, label)
     elif _is_plain(params, x.shape):
-        window = _window(params, x.shape)
-        program.add(kernels.average_pooling_gradient, _planes(r), _planes(target), *window, label=label)
+        images, window = _averaged(params, x.shape, r, target)
+        program.add(kernels.average_pooling_gradient, *images, *window, label=label)
     else:
         windows = _listed(params, x.shape, program.dtype)
         flat, out, arriving, back = _flat(x, y, r, target)
