@@ -15,8 +15,11 @@ _ROWS = 4
 # Rows, and images of a batch, whose sums are formed together in registers.
 _TILE = 4
 # Columns that are summed up before the sum of all: long sums round more, the more so where vectors are short and there
-# are few partial sums. So many columns of several images also stay in the cache while the rows of the weights pass by.
+# are few partial sums.
 _COLUMNS = 1024
+# So many images' columns stay in the cache while the rows of the weights pass by; the longer the rows, the sooner the
+# processor has what comes next.
+_CACHED = 64
 
 
 @device
@@ -73,11 +76,13 @@ def inner_product(part: Int, parts: Int, w: F2, x: F2, bias: F1, y: F2, rectify:
                 if other > j:
                     y[n, other] += s1
     if tiled > 0:
-        for first in range(0, w.shape[1], _COLUMNS):
-            last = min(first + _COLUMNS, w.shape[1])
+        wide = _COLUMNS * max(_CACHED // images, 1)
+        for begin in range(0, w.shape[1], wide):
+            end = min(begin + wide, w.shape[1])
             for j in range(start, stop, _TILE):
                 for n in range(0, tiled, _TILE):
-                    _add_tile(w, x, y, j, n, first, last, stop)
+                    for first in range(begin, end, _COLUMNS):
+                        _add_tile(w, x, y, j, n, first, min(first + _COLUMNS, end), stop)
     for n in range(images):
         for j in range(start, stop):
             total = y[n, j] + bias[j]
