@@ -116,7 +116,8 @@ def _kept(ledger: Ledger) -> tuple[float, float, float]:
     for term in ledger.terms:
         s = term.shares()
         if term.bias is not None:
-            spread = tuple(axis for axis, size in enumerate(term.bias.shape) if size == 1)
+            shape = (1,) * (s.ndim - term.bias.ndim) + term.bias.shape
+            spread = tuple(axis for axis, size in enumerate(shape) if size == 1)
             bias += float((s.sum(axis=spread, keepdims=True) * term.bias).sum())
         stabiliser = np.where(term.z < 0, -term.epsilon, term.epsilon)
         if term.epsilon:
