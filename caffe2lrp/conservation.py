@@ -122,8 +122,8 @@ def _kept(ledger: Ledger) -> tuple[float, float, float]:
         stabiliser = np.where(term.z < 0, -term.epsilon, term.epsilon)
         if term.epsilon:
             epsilon += float(np.vdot(s, stabiliser))
-        stabiliser += term.z
-        if not stabiliser.all():
-            gone = term.r[(s == 0) & (stabiliser == 0)]
+        bottom = np.add(stabiliser, term.z, out=stabiliser)
+        if not bottom.all():
+            gone = term.r[(s == 0) & (bottom == 0)]
             dropped += term.factor * float(gone.sum(dtype=np.float64))
     return bias, epsilon, dropped

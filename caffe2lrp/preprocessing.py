@@ -492,11 +492,15 @@ def _identify(file: Any) -> Image.Image:
     """Open an image of any of the formats that this build of Pillow can decode."""
     Image.preinit()  # the usual ones; all others are many modules to import
     try:
-        return Image.open(file, formats=[f for f in _FORMATS if f in Image.OPEN])
+        return Image.open(file, formats=_decodable())
     except UnidentifiedImageError:
         Image.init()
         file.seek(0)
-        return Image.open(file, formats=[f for f in _FORMATS if f in Image.OPEN])
+        return Image.open(file, formats=_decodable())
+
+
+def _decodable() -> list[str]:
+    return [f for f in _FORMATS if f in Image.OPEN]
 
 
 def _decode(image: Image.Image, name: str, limit: int | None = None) -> Image.Image:

@@ -27,26 +27,21 @@ LEAVE = -1  # instead of a number of calls
 _SPINS = 20_000
 
 
-@intrinsic
-def _add(typingctx: Any, words: Any, at: Any, value: Any) -> Any:
-    """Atomically add to a word."""
+def _changing(operation: str) -> Any:
+    @intrinsic
+    def change(typingctx: Any, words: Any, at: Any, value: Any) -> Any:
+        """Atomically change a word; the one that was there."""
 
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        words, at, value = arguments
-        return builder.atomic_rmw("add", builder.gep(words, [at]), value, "seq_cst")
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            words, at, value = arguments
+            return builder.atomic_rmw(operation, builder.gep(words, [at]), value, "seq_cst")
 
-    return types.int64(types.CPointer(types.int64), types.int64, types.int64), codegen
+        return types.int64(types.CPointer(types.int64), types.int64, types.int64), codegen
+
+    return change
 
 
-@intrinsic
-def _exchange(typingctx: Any, words: Any, at: Any, value: Any) -> Any:
-    """Atomically set a word; the one that was there."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        words, at, value = arguments
-        return builder.atomic_rmw("xchg", builder.gep(words, [at]), value, "seq_cst")
-
-    return types.int64(types.CPointer(types.int64), types.int64, types.int64), codegen
+_add, _exchange = _changing("add"), _changing("xchg")
 
 
 @intrinsic

@@ -101,6 +101,7 @@ class Program:
         self._calls: list[tuple[Kernel, list[int]] | Callable[[], None]] = []
         self._arrays: list[Any] = []  # keeps what the records point at alive
         self._tables: tuple[int, ...] | None = None  # where addresses, records and ticks of the calls begin
+        self._behind: tuple[np.ndarray, ...] = ()  # keeps what they point at alive
         self._stops: list[int] = []  # places of the Python functions
         self._room = team.threads()  # kernels' scratch arrays have room for so many threads
         self.ticks = np.zeros(0, np.int64)
@@ -134,11 +135,12 @@ class Program:
 
             compiling.compile_all(sorted(missing, key=lambda f: f.name), self.dtype, team.threads())
         offsets = np.cumsum([0, *(len(r) for _, r in calls)])[:-1].astype(np.int64)
-        self._words = np.array([w for _, r in calls for w in r], np.int64)
-        self._records = self._words.ctypes.data + 8 * offsets
-        self._addresses = np.array([0 if f is None else f.address(self.dtype) for f, _ in calls], np.int64)
+        words = np.array([w for _, r in calls for w in r], np.int64)
+        records = words.ctypes.data + 8 * offsets
+        addresses = np.array([0 if f is None else f.address(self.dtype) for f, _ in calls], np.int64)
         self.ticks = np.zeros(len(calls) + 1, np.int64)
-        self._tables = tuple(int(table.ctypes.data) for table in (self._addresses, self._records, self.ticks))
+        self._behind = (addresses, records, self.ticks, words)
+        self._tables = tuple(int(table.ctypes.data) for table in self._behind[:3])
 
     def extend(self, other: Program) -> None:
         """Append all calls of another program of the same precision."""

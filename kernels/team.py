@@ -87,6 +87,7 @@ class _Team:
     """Some threads; the calling one is the first of them."""
 
     def __init__(self, count: int) -> None:
+        # imported here: whoever compiles imports this module before intrinsics can be declared
         from caffe2lrp.kernels import compiling, executor
 
         self.count = count

@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     timing.BEST = options.best
     count = "best runs" if options.best else "medians"
     bench = Bench(options.runs, team.threads())
-    result = about(bench)
+    result = about(bench) | {"count": count}
     print(f"{result['processor']}, {result['vectors']}, {bench.threads} threads; batch 1, float32, {count}")
     print("Explanations include the forward pass. Peers:")
     for peer in bench.peers.values():
