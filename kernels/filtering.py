@@ -182,13 +182,22 @@ class _Transform(Vectors):
         )
         return [vector for pair in zip(evens, odds, strict=True) for vector in pair]
 
-    def load_dealt(self, base: Any, at: Any, step: int, count: int) -> list[Any]:
-        """Vectors of base[at], base[at + step], ..., and those of as many places behind as `count` says."""
+    def load_dealt(self, base: Any, places: list[Any], count: int) -> list[Any]:
+        """Vectors of the pixels 0, n, 2 n, ... of n vectors that lie at `places`, and those of the pixels behind."""
         found: list[Any] = []
+        step = len(places)
         for first in range(0, count, step):
-            places = [self.builder.add(at, ir.IntType(64)(first + self.width * i)) for i in range(step)]
-            found += self.deal([self.load(base, place) for place in places])
+            found += self.deal([self.load(base, self.builder.add(at, ir.IntType(64)(first))) for at in places])
         return found[:count]
+
+    def store_pieces(self, value: Any, base: Any, places: list[Any]) -> None:
+        """Store a vector in as many pieces as there are places."""
+        lanes = self.width // len(places)
+        for i, at in enumerate(places):
+            chosen = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(i * lanes, (i + 1) * lanes)))
+            piece = self.builder.shuffle_vector(value, value, chosen)
+            pointer = self.builder.bitcast(self.builder.gep(base, [at]), piece.type.as_pointer())
+            self.builder.store(piece, pointer, align=self.size)
 
     def _pick(self, first: Any, second: Any, lanes: list[int]) -> Any:
         """Some of the lanes of two vectors."""
@@ -205,6 +214,11 @@ def _mirrored(matrix: np.ndarray) -> list[tuple[int, int]]:
     ]
 
 
+def pieces(side: int, width: int) -> int:
+    """Pieces of a vector of tiles that may come from different rows: as many as it takes vectors of pixels."""
+    return min(side, width)
+
+
 def _emit_for_each(builder: Any, kind: Any, emit: Any) -> None:
     """Emit the code for each of the filters, of which `kind` chooses one."""
     done = builder.append_basic_block("done")
@@ -219,32 +233,47 @@ def _emit_for_each(builder: Any, kind: Any, emit: Any) -> None:
 
 
 @intrinsic
-def to_tiles(typingctx, kind, src, starts, s0, out, o0, step, count):  # type: ignore[no-untyped-def]
-    """out[o0 + step * q + t] = (B d B')[q] with d[y, x] = src[s0 + starts[y] + side * t + x].
+def to_tiles(typingctx, kind, whole, src, starts, s0, cuts, count, out, o0, step):  # type: ignore[no-untyped-def]
+    """out[o + step * q + t] = (B d B')[q] with d[y, x] = src[s + starts[y] + side * t + x].
 
-    For whole vectors of t < count, as `from_tiles`.
+    For whole vectors of tiles t. `cuts` has s - s0 and o - o0 for each of `count` vectors, or else for each of the
+    `pieces` of them.
     """
     word = types.intp
-    signature = types.void(word, src, starts, word, out, word, word, word)
+    signature = types.void(word, types.boolean, src, starts, word, cuts, word, out, word, word)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind, src, starts, s0, out, o0, step, count = arguments
-        width = tiles(signature.args[1].dtype.name).width
-        source, table, target = (
-            data_of(context, builder, signature.args[i], array) for i, array in ((1, src), (2, starts), (4, out))
+        kind, whole, src, starts, s0, cuts, count, out, o0, step = arguments
+        width = tiles(signature.args[2].dtype.name).width
+        source, table, runs, target = (
+            data_of(context, builder, signature.args[i], array)
+            for i, array in ((2, src), (3, starts), (5, cuts), (7, out))
         )
         v, number = _Transform(builder, source.type.pointee, width), ir.IntType(64)
 
-        def emit(chosen: Filter) -> None:
+        def emit_pieces(chosen: Filter, several: int) -> None:
             n = chosen.reach
-            rows = [builder.add(s0, builder.load(builder.gep(table, [number(y)]))) for y in range(n)]
-            with cgutils.for_range_slice(builder, number(0), count, number(width), intp=number) as (t, _):
-                first, at = builder.mul(t, number(chosen.side)), builder.add(o0, t)
-                d = [v.load_dealt(source, builder.add(row, first), chosen.side, n) for row in rows]
+            starts_of_rows = [builder.load(builder.gep(table, [number(y)])) for y in range(n)]
+            with cgutils.for_range_slice(builder, number(0), count, number(several), intp=number) as (first, _):
+                sources, targets = [], []
+                for piece in range(several):
+                    at = builder.shl(builder.add(first, number(piece)), number(1))
+                    sources.append(builder.add(s0, builder.load(builder.gep(runs, [at]))))
+                    targets.append(builder.add(o0, builder.load(builder.gep(runs, [builder.add(at, number(1))]))))
+                each = chosen.side // several
+                places = [builder.add(at, number(i * width)) for at in sources for i in range(each)]
+                d = [v.load_dealt(source, [builder.add(at, row) for at in places], n) for row in starts_of_rows]
                 for row in v.both_ways(chosen.pixels, d):
                     for value in row:
-                        v.store(value, target, at)
-                        at = builder.add(at, step)
+                        v.store_pieces(value, target, targets)
+                        targets = [builder.add(at, step) for at in targets]
+
+        def emit(chosen: Filter) -> None:
+            with builder.if_else(whole) as (one, many):
+                with one:
+                    emit_pieces(chosen, 1)
+                with many:
+                    emit_pieces(chosen, pieces(chosen.side, width))
 
         _emit_for_each(builder, kind, emit)
         return context.get_dummy_value()
@@ -253,30 +282,48 @@ def to_tiles(typingctx, kind, src, starts, s0, out, o0, step, count):  # type: i
 
 
 @intrinsic
-def from_tiles(typingctx, kind, products, p0, step, count, bias, out, o0, apart):  # type: ignore[no-untyped-def]
-    """Row y of A m A' + bias with m[q] = products[p0 + step * q + t], from out[o0 + apart * y] on."""
+def from_tiles(typingctx, kind, products, p0, step, count, bias, runs, line, out, o0, pitch, least):  # type: ignore[no-untyped-def]
+    """A m A' + bias with m[q] = products[p0 + step * q + t], for whole vectors of tiles t < count.
+
+    Each row of the outputs of a vector of tiles is as many vectors as a tile has columns, and goes where the runs say,
+    those from line[i] to line[i + 1] for the i-th vector: place of its first lane in `out` behind o0, the first lane
+    that is stored, the one behind the last, and the number of rows, `pitch` apart. Values below `least` become that.
+    """
     word = types.intp
-    signature = types.void(word, products, word, word, word, bias, out, word, word)
+    signature = types.void(word, products, word, word, word, bias, runs, line, out, word, word, bias)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind, products, p0, step, count, bias, out, o0, apart = arguments
+        kind, products, p0, step, count, bias, runs, line, out, o0, pitch, least = arguments
         width = tiles(signature.args[1].dtype.name).width
-        source, target = (data_of(context, builder, signature.args[i], array) for i, array in ((1, products), (6, out)))
+        source, cut, first_of, target = (
+            data_of(context, builder, signature.args[i], array)
+            for i, array in ((1, products), (6, runs), (7, line), (8, out))
+        )
         v, number = _Transform(builder, source.type.pointee, width), ir.IntType(64)
-        added = v.spread(bias)
+        added, floor = v.spread(bias), v.spread(least)
+
+        def field(run: Any, n: int) -> Any:
+            return builder.load(builder.gep(cut, [builder.add(builder.mul(run, number(4)), number(n))]))
 
         def emit(chosen: Filter) -> None:
             n, side = chosen.products, chosen.side
             with cgutils.for_range_slice(builder, number(0), count, number(width), intp=number) as (t, _):
                 at = builder.add(p0, t)
                 m = [v.load(source, builder.add(at, builder.mul(step, number(q)))) for q in range(n * n)]
-                start = builder.add(o0, builder.mul(t, number(side)))
-                for row in v.both_ways(chosen.outputs, [m[n * y : n * y + n] for y in range(n)]):
-                    place = start
-                    for part in v.interleave([builder.fadd(value, added) for value in row]):
-                        v.store(part, target, place)
-                        place = builder.add(place, number(width))
-                    start = builder.add(start, apart)
+                rows = v.both_ways(chosen.outputs, [m[n * y : n * y + n] for y in range(n)])
+                rows = [v.interleave([v.at_least(floor, builder.fadd(value, added)) for value in row]) for row in rows]
+                start = builder.mul(builder.udiv(t, number(width)), number(side))
+                for i in range(side):
+                    place = builder.add(start, number(i))
+                    first = builder.load(builder.gep(first_of, [place]))
+                    last = builder.load(builder.gep(first_of, [builder.add(place, number(1))]))
+                    with cgutils.for_range_slice(builder, first, last, number(1), intp=number) as (run, _):
+                        to = builder.add(o0, field(run, 0))
+                        lanes = builder.xor(v.below(field(run, 1)), v.below(field(run, 2)))
+                        for y in range(side):
+                            mask = builder.and_(lanes, v.spread(builder.icmp_signed(">", field(run, 3), number(y))))
+                            v.store_where(mask, rows[y][i], target, to)
+                            to = builder.add(to, pitch)
 
         _emit_for_each(builder, kind, emit)
         return context.get_dummy_value()

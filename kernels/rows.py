@@ -36,20 +36,11 @@ class _Row(Vectors):
         function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.load.{self.name}")
         return self.builder.call(function, [self.pointer(base, at), number(self.size), mask, self.zero])
 
-    def store_where(self, mask: Any, value: Any, base: Any, at: Any) -> None:
-        number = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [self.vector, self.vector.as_pointer(), number, self.flags])
-        function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.store.{self.name}")
-        self.builder.call(function, [value, self.pointer(base, at), number(self.size), mask])
-
     def emit(self, starts: Sequence[Any], n: Any, inputs: int, body: Callable[..., Sequence[Any]]) -> None:
         """The first `inputs` arrays are read, the others get what the body makes of them, from places `starts` on."""
-        word, lane = ir.IntType(64), ir.IntType(8 * self.size)
-        counting = ir.Constant(ir.VectorType(lane, self.width), list(range(self.width)))
+        word = ir.IntType(64)
         with cgutils.for_range_slice(self.builder, word(0), n, word(self.width), intp=word) as (i, _):
-            left = self.builder.sub(n, i)
-            left = self.builder.trunc(left, lane) if self.size < 8 else left
-            mask = self.builder.icmp_signed("<", counting, self.spread(left))
+            mask = self.below(self.builder.sub(n, i))
             at = [self.builder.add(start, i) for start in starts]
             read = [self.load_where(mask, self.bases[j], at[j]) for j in range(inputs)]
             for j, value in enumerate(body(self, *read), inputs):

@@ -30,6 +30,20 @@ class Vectors:
     def store(self, value: Any, base: Any, at: Any) -> None:
         self.builder.store(value, self.pointer(base, at), align=self.size)
 
+    def store_where(self, mask: Any, value: Any, base: Any, at: Any) -> None:
+        """Store those lanes that the mask has a 1 for."""
+        number, name = ir.IntType(32), f"v{self.width}f{8 * self.size}"
+        kind = ir.FunctionType(ir.VoidType(), [self.vector, self.vector.as_pointer(), number, mask.type])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.store.{name}.p0{name}")
+        self.builder.call(function, [value, self.pointer(base, at), number(self.size), mask])
+
+    def below(self, count: Any) -> Any:
+        """The mask of the lanes whose number is less than `count`."""
+        lane = ir.IntType(8 * self.size)
+        lanes = ir.Constant(ir.VectorType(lane, self.width), list(range(self.width)))
+        count = self.builder.trunc(count, lane) if self.size < 8 else count
+        return self.builder.icmp_signed("<", lanes, self.spread(count))
+
     def spread(self, value: Any) -> Any:
         """A number of any kind in all lanes."""
         number = ir.IntType(32)
@@ -39,5 +53,8 @@ class Vectors:
         return self.builder.shuffle_vector(single, undefined, lanes)
 
     def rectify(self, value: Any) -> Any:
+        return self.at_least(self.zero, value)
+
+    def at_least(self, least: Any, value: Any) -> Any:
         # "not less than" lets NaN through, as max(0, NaN) of the plain loop does
-        return self.builder.select(self.builder.fcmp_ordered("<", value, self.zero), self.zero, value)
+        return self.builder.select(self.builder.fcmp_ordered("<", value, least), least, value)

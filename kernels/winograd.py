@@ -18,21 +18,24 @@ from caffe2lrp.kernels.convolution import (
     Geometry,
     PackedMatrix,
     Sliding,
-    finish,
     line_tiles,
     multiply,
     place,
     unit_after,
 )
-from caffe2lrp.kernels.filtering import FILTERS, Filter, from_tiles, to_tiles
-from caffe2lrp.kernels.gemm import STORE, tiles
+from caffe2lrp.kernels.filtering import FILTERS, Filter, from_tiles, pieces, to_tiles
+from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, tiles
 from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, kernel
 from caffe2lrp.kernels.planes import add_planes, plan_planes
 from caffe2lrp.kernels.team import threads
 
 # Beginning and ending a tile costs as much as so many multiplications of vectors, reading the weights as so many more
-# vectors of tiles, and a transform as so many multiplications of each of its values.
-_CALL, _READING, _TRANSFORM = 600, 2.2, 6
+# vectors of tiles, and a transform of pixels as so many multiplications of each of its values.
+_CALL, _READING, _TRANSFORM = 600, 2.6, 8
+# For each filter, tiles of products, and their transforms to outputs, cost so many more multiplications of each vector.
+_OUTPUTS = (11, 20, 14)
+# Vectors of tiles from several rows take so much longer.
+_SPLIT = 1.25
 # Filters with more outputs round more: they have to save a tenth.
 _FEWER_ROUNDINGS = 1.1
 # Products of a block of rows that are kept until they are transformed; they fit the cache.
@@ -53,7 +56,7 @@ def choose(sliding: Sliding, dtype: str) -> int | None:
         if cells == chosen.cells.shape[1]:
             down, across = _grid(sliding, chosen)
             vectors = _vectors(images * down * across, dtype)
-            each = rows * (channels * (vectors + _READING) + call * vectors) + _TRANSFORM * channels * vectors
+            each = rows * (channels * (vectors + _READING) + _OUTPUTS[kind] * vectors) + _TRANSFORM * channels * vectors
             costs[kind] = chosen.products**2 * each * (_FEWER_ROUNDINGS if chosen.side > 2 else 1)
     return min(costs, key=lambda kind: costs[kind])
 
@@ -66,6 +69,14 @@ def _vectors(line: int, dtype: str) -> float:
 def _grid(sliding: Sliding, chosen: Filter) -> tuple[int, int]:
     """Tiles of an image, down and across."""
     return -(-sliding.target[2] // chosen.side), -(-sliding.target[3] // chosen.side)
+
+
+def _run(across: int, side: int, width: int) -> int:
+    """The longest run of tiles of a row that is transformed in one piece: a vector, or a part of one for short rows."""
+    short = width // pieces(side, width)
+    vectors = -(-across // width)
+    filled = -(-across // short) * short / width
+    return short if _SPLIT * filled < vectors else width
 
 
 def _geometry(sliding: Sliding, chosen: Filter) -> Geometry:
@@ -85,7 +96,7 @@ def add_forward(
     program: Program, kind: int, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, x: np.ndarray,
     y: np.ndarray, factor: np.ndarray, mode: int, label: str,
 ) -> None:  # fmt: skip
-    """As `convolution.add_forward`, by a filter of the kind that `choose` names."""
+    """As `convolution.add_forward`, by a filter of the kind that `choose` names; no mode that multiplies."""
     chosen, layout = FILTERS[kind], tiles(program.dtype)
     places = chosen.products**2
     g = _geometry(sliding, chosen)
@@ -96,15 +107,17 @@ def add_forward(
     most = layout.columns
     step = g.channels * most + layout.width  # from a place to the next; vectors may end behind the last channel's tiles
     together = max(_KEPT // (places * layout.rows[0] * most), 1)
-    room = places * step + places * together * layout.rows[0] * most + chosen.side**2 * (layout.rows[0] + 1) * most
+    room = places * step + places * together * layout.rows[0] * most
+    vectors = chosen.side * most // layout.width  # that a row of outputs of `most` tiles consists of
+    cuts = 2 * (most + layout.width) + vectors + 1 + 4 * (most + vectors)
     program.add(
         winograd, pixels, planes.starts[: chosen.reach**2 : chosen.reach].copy(), np.arange(g.channels) * most,
         line_tiles(len(x) * down * across, program.dtype), matrix.data, matrix.blocks_of(0),
         np.zeros(g.group * g.rows, y.dtype) if bias is None else bias, np.zeros(layout.rows[0], y.dtype),
         y.reshape(-1), factor.reshape(-1), np.empty(room * threads(), y.dtype),
-        kind, chosen.side, places, len(x), g.group, g.rows, g.channels, matrix.rows,
-        len(planes.residues) * planes.size, step, *g.target, down, across, planes.pitch, layout.width, most, together,
-        mode, label=label,
+        np.empty(cuts * threads(), np.int64), _run(across, chosen.side, layout.width), kind, chosen.side, places,
+        len(x), g.group, g.rows, g.channels, matrix.rows, len(planes.residues) * planes.size, step, *g.target, down,
+        across, planes.pitch, layout.width, most, together, mode, label=label,
     )  # fmt: skip
 
 
@@ -119,16 +132,18 @@ def _transformed_weight(weight: np.ndarray, chosen: Filter) -> np.ndarray:
 @kernel
 def winograd(
     part: Int, parts: Int, src: F1, taps: I1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, zeros: F1, dst: F1,
-    x: F1, room: F1, kind: Int, side: Int, places: Int, images: Int, groups: Int, m: Int, k: Int, packed_rows: Int,
-    size: Int, step: Int, target_h: Int, target_w: Int, down: Int, across: Int, pitch: Int, lanes: Int, most: Int,
-    together: Int, mode: Int,
+    x: F1, room: F1, cuts: I1, run: Int, kind: Int, side: Int, places: Int, images: Int, groups: Int, m: Int, k: Int,
+    packed_rows: Int, size: Int, step: Int, target_h: Int, target_w: Int, down: Int, across: Int, pitch: Int,
+    lanes: Int, most: Int, together: Int, mode: Int,
 ) -> None:  # fmt: skip
     """See the module; the numbers are what `add_forward` chooses."""
     mine = room[part * (room.size // parts) :]
+    inputs = cuts[part * (cuts.size // parts) :]
+    line = inputs[2 * (most + lanes) :]
+    outputs = line[side * most // lanes + 1 :]
     products = mine[places * step :]
     rows_kept = together * blocks[0, 1]
-    outputs = products[places * rows_kept * most :]
-    apart = side * (blocks[0, 1] + 1) * most  # from the outputs in the first rows of tiles to those in the second
+    zero, infinity = dst.dtype.type(0), dst.dtype.type(np.inf)
     plane = target_h * target_w
     unit = unit_after(part, parts, groups, table, 1, blocks)
     stop = unit_after(part + 1, parts, groups, table, 1, blocks)
@@ -138,11 +153,11 @@ def winograd(
         j0, halves = table[t, 0], table[t, 1]
         columns = halves * lanes // 2
         j1 = min(j0 + columns, images * down * across)
+        _cut_outputs(outputs, line, lanes, side, groups * m * plane, target_h, target_w, down, across, j0, j1)
+        count = _cut_inputs(inputs, run, lanes, groups * k * size, pitch, side, down, across, j0, j1)
         for channel in range(k):
-            _transform(
-                src, taps, mine, kind, group * k + channel, groups * k, size, pitch, down, across, j0, j1,
-                channel * most, step, side,
-            )  # fmt: skip
+            at = (group * k + channel) * size
+            to_tiles(kind, run == lanes, src, taps, at, inputs, count, mine, channel * most, step)
         for first in range(i, last, together):
             end = min(first + together, last)
             for q in range(places):
@@ -155,16 +170,16 @@ def winograd(
                     )  # fmt: skip
             for block in range(first, end):
                 row, valid = blocks[block, 0], blocks[block, 2]
-                for r in range(valid):
-                    at, to = (row - blocks[first, 0] + r) * most, r * side * columns
-                    value = bias[group * m + row + r]
-                    from_tiles(kind, products, at, rows_kept * most, columns, value, outputs, to, apart)
-                for y in range(min(side, target_h)):
-                    _store(
-                        outputs[y * apart :], columns, valid, dst, x,
-                        (group * m + row) * plane, groups * m * plane, target_h, target_w, down, across, side, y, j0,
-                        j1, mode,
-                    )  # fmt: skip
+                for r in range(row, row + valid):
+                    at = (r - blocks[first, 0]) * most
+                    to = (group * m + r) * plane
+                    value = bias[group * m + r]
+                    for second in range(2 if mode == STORE_BOTH else 1):
+                        out, least = (x, zero) if second else (dst, zero if mode == STORE_RELU else -infinity)
+                        from_tiles(
+                            kind, products, at, rows_kept * most, columns, value, outputs, line, out, to, target_w,
+                            least,
+                        )  # fmt: skip
         unit += last - i
         i = 0
         t += 1
@@ -174,28 +189,49 @@ def winograd(
 
 
 @device
-def _transform(src, taps, out, kind, channel, channels, size, pitch, down, across, j0, j1, o0, step, side):  # type: ignore[no-untyped-def]
-    """B d B' of a channel for a part of the line, row of tiles by row."""
+def _cut_inputs(cuts, run, lanes, per_image, pitch, side, down, across, j0, j1):  # type: ignore[no-untyped-def]
+    """Cut the tiles j0 to j1 into runs of at most `run` of a row, which fill vectors together; the number of runs.
+
+    For each, where it finds its pixels in the first channel, and its first tile.
+    """
+    n = 0
+    j = j0
+    while j < j1:
+        row, column = j // across, j % across
+        cuts[2 * n] = row // down * per_image + row % down * pitch + side * column
+        cuts[2 * n + 1] = j - j0
+        j += min(across - column, j1 - j, run)
+        n += 1
+    while n * run % lanes != 0:
+        cuts[2 * n], cuts[2 * n + 1] = cuts[2 * n - 2], cuts[2 * n - 1]
+        n += 1
+    return n
+
+
+@device
+def _cut_outputs(runs, line, lanes, side, per_image, height, width, down, across, j0, j1):  # type: ignore[no-untyped-def]
+    """Cut the vectors that a row of the outputs of tiles j0 to j1 consists of into runs, as `from_tiles` wants them."""
+    n, vector = 0, 0
+    line[0] = 0
     j = j0
     while j < j1:
         row, column = j // across, j % across
         count = min(across - column, j1 - j)
-        at = (row // down * channels + channel) * size + row % down * pitch + side * column
-        to_tiles(kind, src, taps, at, out, o0 + j - j0, step, count)
+        y, x = side * (row % down), side * column
+        first = side * (j - j0)
+        stop = first + min(side * count, width - x)
+        at = first
+        while at < stop:
+            while vector < at // lanes:
+                vector += 1
+                line[vector] = n
+            start = vector * lanes
+            runs[4 * n] = row // down * per_image + y * width + x + start - first
+            runs[4 * n + 1] = at - start
+            runs[4 * n + 2] = min(stop - start, lanes)
+            runs[4 * n + 3] = min(side, height - y)
+            at = start + lanes
+            n += 1
         j += count
-
-
-@device
-def _store(outputs, columns, rows, dst, x, base, per_image, height, width, down, across, side, y, j0, j1, mode):  # type: ignore[no-untyped-def]
-    """Copy the y-th rows of tiles to where they belong, image by image."""
-    limit = ((height - 1 - y) // side * across) * side + width
-    length = down * across
-    j = j0
-    while j < j1:
-        image, first = j // length, j % length
-        count = min(length - first, j1 - j)
-        finish(
-            outputs[side * (j - j0) :], side * columns, side * count, rows, dst, x, base + image * per_image,
-            height * width, width, side * across, width, 1, side, 0, y, side * first, limit, mode,
-        )  # fmt: skip
-        j += count
+    for rest in range(vector + 1, side * ((j1 - j0 + lanes - 1) // lanes) + 1):
+        line[rest] = n
