@@ -31,9 +31,9 @@ from caffe2lrp.kernels.team import threads
 
 # Beginning and ending a tile costs as much as so many multiplications of vectors, reading the weights as so many more
 # vectors of tiles, and a transform of pixels as so many multiplications of each of its values.
-_CALL, _READING, _TRANSFORM = 600, 2.6, 8
+_CALL, _READING, _TRANSFORM = 600, 1.5, 6
 # For each filter, tiles of products, and their transforms to outputs, cost so many more multiplications of each vector.
-_OUTPUTS = (11, 20, 14)
+_OUTPUTS = (11, 22, 18)
 # Vectors of tiles from several rows take so much longer.
 _SPLIT = 1.25
 # Filters with more outputs round more: they have to save a tenth.
@@ -56,7 +56,10 @@ def choose(sliding: Sliding, dtype: str) -> int | None:
         if cells == chosen.cells.shape[1]:
             down, across = _grid(sliding, chosen)
             vectors = _vectors(images * down * across, dtype)
-            each = rows * (channels * (vectors + _READING) + _OUTPUTS[kind] * vectors) + _TRANSFORM * channels * vectors
+            # threads that share a tile of pixels transform all of it each; their number must not change the result
+            transformed = max(vectors, 2 * min(vectors, tiles(dtype).vectors))
+            each = rows * (channels * (vectors + _READING) + _OUTPUTS[kind] * vectors)
+            each += _TRANSFORM * channels * transformed
             costs[kind] = chosen.products**2 * each * (_FEWER_ROUNDINGS if chosen.side > 2 else 1)
     return min(costs, key=lambda kind: costs[kind])
 
