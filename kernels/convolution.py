@@ -14,7 +14,7 @@ that tell positive from negative products need no others, and no products with z
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -309,26 +309,79 @@ def add_convolution(
         Padded by `PackedMatrix.pad_bias`.
     src, dst
         (N, group * channels, H, W), or what can be computed in its place, and (N, group * rows, H', W'); by sign, the
-        source has twice the channels, and the destination the rows of all sides.
+        source has twice the channels, and the destination the rows of all sides. Images of the destination may lie
+        apart.
     factor
-        An array of the shape of `dst` that a mode multiplies by, or stores to as well; else any array.
+        An array that lies as `dst` does, which a mode multiplies by, or stores to as well; else any array.
     mode
         What happens to the sums; see `caffe2lrp.kernels.gemm`.
     """
+    _add(program, geometry, [matrix], [bias], src, [dst], factor, mode, label)
+
+
+def add_side_by_side(
+    program: Program, sliding: Sliding, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray | None],
+    x: Source, outputs: Sequence[np.ndarray], mode: int, label: str,
+) -> None:  # fmt: skip
+    """Append convolutions that move over one source in the same way, without groups, as one product.
+
+    The source passes through the caches once for all of them. Arguments as in `add_forward`, one for each; the mode has
+    no factor.
+    """
+    matrices = [PackedMatrix(weight.reshape(1, len(weight[0]), -1)) for weight in weights]
+    padded = [matrix.pad_bias(bias) for matrix, bias in zip(matrices, biases, strict=True)]
+    _add(program, sliding.forward(), matrices, padded, x, outputs, outputs[0], mode, label)
+
+
+def _add(
+    program: Program, geometry: Geometry, matrices: Sequence[PackedMatrix], biases: Sequence[np.ndarray], src: Source,
+    outputs: Sequence[np.ndarray], factor: np.ndarray, mode: int, label: str,
+) -> None:  # fmt: skip
+    """Append the products with matrices whose rows go to one output each."""
     g = geometry
     width = tiles(program.dtype).width
     planes = plan_planes(g, program.dtype, width // 2)
     pixels = add_planes(program, planes, g, src, label)
     per_image = src.shape[1] * len(planes.residues) * planes.size
-    table = pixel_tiles(g, planes, matrix.k, program.dtype)
+    k = matrices[0].k
+    table = pixel_tiles(g, planes, k, program.dtype)
     room = tiles(program.dtype).rows[0] * tiles(program.dtype).columns
+    dst, places = along_memory(outputs)
+    data = matrices[0].data if len(matrices) == 1 else np.concatenate([matrix.data for matrix in matrices])
     program.add(
-        convolution, pixels, planes.starts, table, matrix.data, matrix.blocks_of(g.sides), bias, dst.reshape(-1),
-        factor.reshape(-1), np.empty(room * threads(), dst.dtype),
+        convolution, pixels, planes.starts, table, data, _blocks(g, matrices, outputs, places),
+        np.concatenate(biases), dst, along_memory([factor])[0], np.empty(room * threads(), dst.dtype),
         g.batch, g.group, per_image // g.group, per_image // g.group // 2 if g.sides else 0, max(g.sides, 1) * g.rows,
-        matrix.k, matrix.rows, *g.target, *g.grid, planes.pitch,
+        k, matrices[0].rows, *g.target, *g.grid, planes.pitch,
         *g.step, *g.start, width, mode, label=label,
     )  # fmt: skip
+
+
+def _blocks(
+    geometry: Geometry, matrices: Sequence[PackedMatrix], outputs: Sequence[np.ndarray], places: Sequence[int]
+) -> np.ndarray:
+    """Blocks of all matrices, (blocks, 8): as `PackedMatrix.blocks_of`, and where the first row of each is stored.
+
+    That is its place in the first image and group, and the distance from image to image.
+    """
+    found, start, bias = [], 0, 0
+    for matrix, output, at in zip(matrices, outputs, places, strict=True):
+        blocks = matrix.blocks_of(geometry.sides) + np.array([0, 0, 0, start, bias, 0])
+        first = at + blocks[:, :1] * geometry.target[0] * geometry.target[1]
+        found.append(np.hstack([blocks, first, np.full_like(first, output.strides[0] // output.itemsize)]))
+        start, bias = start + matrix.data.size, bias + matrix.rows
+    return np.concatenate(found)
+
+
+def along_memory(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
+    """A line that begins with the first value in memory of some arrays, and where on it each begins.
+
+    The arrays need not lie in one piece of memory: the line is only what kernels count their places from.
+    """
+    addresses = [array.ctypes.data for array in arrays]
+    first = arrays[addresses.index(min(addresses))]
+    line = np.lib.stride_tricks.as_strided(first, (first.size,), (first.itemsize,))
+    return line, [(address - min(addresses)) // first.itemsize for address in addresses]
 
 
 def pixel_tiles(geometry: Geometry, planes: Planes, k: int, dtype: str) -> np.ndarray:
@@ -488,12 +541,12 @@ def convolution(
     stop = unit_after(part + 1, parts, batch * groups, table, 2, blocks)
     n, group, t, i = place(start, groups, table.shape[0], blocks.shape[0])
     for _ in range(start, stop):
-        first, rows, valid, side, halves = blocks[i, 0], blocks[i, 1], blocks[i, 2], blocks[i, 5], table[t, 2]
+        rows, valid, side, halves = blocks[i, 1], blocks[i, 2], blocks[i, 5], table[t, 2]
         a0, row0 = group * packed_rows * k + blocks[i, 3], group * biases + blocks[i, 4]
         # on the second side, the sources have changed places
         b0 = (n * groups + group) * per_group + table[t, 0] + side * apart
         off = apart - 2 * side * apart
-        c0 = ((n * groups + group) * m + first) * plane
+        c0 = blocks[i, 6] + n * blocks[i, 7] + group * m * plane
         if k < _SHORT:
             _prefetch(dst, x, c0 + table[t, 1], valid, plane, halves * lanes // 2, mode)
         if table[t, 3] != 0 and valid == rows:

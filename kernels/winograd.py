@@ -18,6 +18,7 @@ from caffe2lrp.kernels.convolution import (
     Geometry,
     PackedMatrix,
     Sliding,
+    along_memory,
     line_tiles,
     multiply,
     place,
@@ -117,10 +118,10 @@ def add_forward(
         winograd, pixels, planes.starts[: chosen.reach**2 : chosen.reach].copy(), np.arange(g.channels) * most,
         line_tiles(len(x) * down * across, program.dtype), matrix.data, matrix.blocks_of(0),
         np.zeros(g.group * g.rows, y.dtype) if bias is None else bias, np.zeros(layout.rows[0], y.dtype),
-        y.reshape(-1), factor.reshape(-1), np.empty(room * threads(), y.dtype),
+        along_memory([y])[0], along_memory([factor])[0], np.empty(room * threads(), y.dtype),
         np.empty(cuts * threads(), np.int64), _run(across, chosen.side, layout.width), kind, chosen.side, places,
-        len(x), g.group, g.rows, g.channels, matrix.rows, len(planes.residues) * planes.size, step, *g.target, down,
-        across, planes.pitch, layout.width, most, together, mode, label=label,
+        len(x), g.group, g.rows, g.channels, matrix.rows, len(planes.residues) * planes.size, step, *g.target,
+        y.strides[0] // y.itemsize, down, across, planes.pitch, layout.width, most, together, mode, label=label,
     )  # fmt: skip
 
 
@@ -136,8 +137,8 @@ def _transformed_weight(weight: np.ndarray, chosen: Filter) -> np.ndarray:
 def winograd(
     part: Int, parts: Int, src: F1, taps: I1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, zeros: F1, dst: F1,
     x: F1, room: F1, cuts: I1, run: Int, kind: Int, side: Int, places: Int, images: Int, groups: Int, m: Int, k: Int,
-    packed_rows: Int, size: Int, step: Int, target_h: Int, target_w: Int, down: Int, across: Int, pitch: Int,
-    lanes: Int, most: Int, together: Int, mode: Int,
+    packed_rows: Int, size: Int, step: Int, target_h: Int, target_w: Int, per_image: Int, down: Int, across: Int,
+    pitch: Int, lanes: Int, most: Int, together: Int, mode: Int,
 ) -> None:  # fmt: skip
     """See the module; the numbers are what `add_forward` chooses."""
     mine = room[part * (room.size // parts) :]
@@ -156,7 +157,7 @@ def winograd(
         j0, halves = table[t, 0], table[t, 1]
         columns = halves * lanes // 2
         j1 = min(j0 + columns, images * down * across)
-        _cut_outputs(outputs, line, lanes, side, groups * m * plane, target_h, target_w, down, across, j0, j1)
+        _cut_outputs(outputs, line, lanes, side, per_image, target_h, target_w, down, across, j0, j1)
         count = _cut_inputs(inputs, run, lanes, groups * k * size, pitch, side, down, across, j0, j1)
         for channel in range(k):
             at = (group * k + channel) * size

@@ -28,12 +28,16 @@ class Buffers:
         Precision.
     keep
         Blobs that must be there at the end; None for all.
+    spaced
+        Blobs that may have space between their images: each is read by one layer alone.
     """
 
-    def __init__(self, network: Network, dtype: np.dtype[Any], keep: frozenset[str] | None) -> None:
+    def __init__(
+        self, network: Network, dtype: np.dtype[Any], keep: frozenset[str] | None, spaced: frozenset[str]
+    ) -> None:
         self.shapes = network.shapes
         self._memory = Memory(dtype)
-        self._pieces = _joined(network)
+        self._pieces = _joined(network, spaced)
         self._placed: dict[str, np.ndarray] = {}  # blobs that had to have their memory before their layer came
         self._last = {} if keep is None else _last_readers(network, keep)
         self._arrays: dict[str, np.ndarray] = {}
@@ -44,9 +48,9 @@ class Buffers:
             return self._placed[blob]
         shape = self.shapes[blob]
         if blob in self._pieces:
-            whole, start = self._pieces[blob]
+            whole, axis, start = self._pieces[blob]
             joined = self._placed[whole] = self.new(whole)
-            array = joined.reshape(-1)[start : start + count(shape)].reshape(shape)
+            array = joined[(slice(None),) * axis + (slice(start, start + shape[axis]),)]
             self._memory.share(array)
         else:
             array = self._memory.take(shape)
@@ -65,17 +69,22 @@ class Buffers:
                 self._memory.give(self._arrays[blob])
 
 
-def _joined(network: Network) -> dict[str, tuple[str, int]]:
-    """Blobs that are a run of the memory of what they are joined to: blob -> (joined blob, first value)."""
-    found: dict[str, tuple[str, int]] = {}
+def _joined(network: Network, spaced: frozenset[str]) -> dict[str, tuple[str, int, int]]:
+    """Blobs that lie in the memory of what they are joined to: blob -> (joined blob, axis, first place on it).
+
+    Each is a run of that memory, but for those that may have space between their images.
+    """
+    found: dict[str, tuple[str, int, int]] = {}
     for layer in network.layers:
-        shape = network.shapes[layer.outputs[0]]
-        if isinstance(layer.params, Concat) and count(shape, 0, canonical_axis(layer.params.axis, shape)) == 1:
+        if isinstance(layer.params, Concat):
+            shape = network.shapes[layer.outputs[0]]
+            axis = canonical_axis(layer.params.axis, shape)
             start = 0
             for blob in layer.inputs:
-                if blob not in network.inputs:
-                    found.setdefault(blob, (layer.outputs[0], start))
-                start += count(network.shapes[blob])
+                in_one_piece = count(shape, 0, axis) == 1
+                if blob not in network.inputs and (in_one_piece or (axis == 1 and blob in spaced)):
+                    found.setdefault(blob, (layer.outputs[0], axis, start))
+                start += network.shapes[blob][axis]
     return found
 
 

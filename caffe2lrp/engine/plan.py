@@ -10,15 +10,13 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from caffe2lrp.engine.buffers import Buffers
+from caffe2lrp.engine.outputs import spaced, together, written
 from caffe2lrp.engine.registry import FORWARD
 from caffe2lrp.engine.signs import nonnegative_blobs
 from caffe2lrp.errors import ModelError
 from caffe2lrp.ir import Layer, Network
 from caffe2lrp.kernels import launch, team
-from caffe2lrp.layers.activation import ReLU
 from caffe2lrp.layers.base import Shape
-from caffe2lrp.layers.convolution import Convolving
-from caffe2lrp.layers.inner_product import InnerProduct
 
 
 class ForwardPlan:
@@ -47,7 +45,12 @@ class ForwardPlan:
         self.network = network
         self.dtype = dtype
         self.program = launch.Program(dtype)
-        self._buffers = Buffers(network, dtype, keep)
+        self._written = written(network, keep)
+        # Relevance finds every blob in one piece, and each layer's output by itself.
+        apart = keep is None
+        self._buffers = Buffers(network, dtype, keep, frozenset() if apart else spaced(network, self._written))
+        self._together = {} if apart else together(network, self._written)
+        self._done: set[str] = set()  # layers that were done with another
         self.values: dict[str, np.ndarray] = {blob: self.new(shape) for blob, shape in network.inputs.items()}
         self.internals: dict[str, Any] = {}  # what layers keep besides their blobs, for the way back
         self.lock = threading.Lock()
@@ -58,15 +61,13 @@ class ForwardPlan:
         self.by_sign = by_sign
         self.nonnegative = nonnegative_blobs(network)
         self._found: list[Derived] = []  # what the forward program itself derives
-        self._rectified = _rectified(network)
-        self._keep = keep
         # Rounding decides near-ties of max pooling, and with them where relevance goes: plans for relevance take the
         # plain sums, as all other implementations do.
         self.minimal = keep is not None
         import caffe2lrp.engine.layers  # noqa: F401  (fills the table of functions)
 
         for place, layer in enumerate(network.layers):
-            if layer.outputs[0] not in self.values:  # else its work is done by the layer before
+            if layer.name not in self._done and layer.outputs[0] not in self.values:
                 FORWARD[layer.type](self, layer)
             self._buffers.done(place)
 
@@ -93,16 +94,21 @@ class ForwardPlan:
         blob = layer.outputs[0]
         self.values[blob] = np.ascontiguousarray(np.broadcast_to(value, self.network.shapes[blob]), self.dtype)
 
+    def together(self, layer: Layer) -> list[Layer]:
+        """The layers that a convolution is to be done with, itself among them; the others need not be done any more."""
+        layers = self._together.get(layer.name, [layer])
+        self._done.update(other.name for other in layers)
+        return layers
+
     def linear_outputs(self, layer: Layer) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Buffers for the output of a linear layer and for what the ReLU behind it makes of it.
 
         Each is None if it is not to be formed; a ReLU that has its buffer here is done by the linear layer.
         """
-        rectifier = self._rectified.get(layer.name)
-        if rectifier is None:
-            return self.output(layer), None
-        plain = self.output(layer) if self._keep is None or layer.outputs[0] in self._keep else None
-        return plain, self.output(rectifier)
+        blobs = self._written[layer.name]
+        for blob in filter(None, (blobs.plain, blobs.rectified)):
+            self.values[blob] = self._buffers.new(blob)
+        return self.values.get(blobs.plain or ""), self.values.get(blobs.rectified or "")
 
     def found(self, key: Hashable, result: Any) -> None:
         """Enter what the forward program derives for rules; it is always up to date."""
@@ -167,18 +173,6 @@ class Derived:
     def __init__(self, program: launch.Program, result: Any) -> None:
         self.program, self.result = program, result
         self.run = 0  # number of the forward run that it was computed from
-
-
-def _rectified(network: Network) -> dict[str, Layer]:
-    """Linear layers whose output is read by a plain ReLU alone: layer name -> that ReLU."""
-    consumers = network.consumers
-    found = {}
-    for layer in network.layers:
-        if isinstance(layer.params, (Convolving, InnerProduct)):
-            readers = consumers[layer.outputs[0]]
-            if len(readers) == 1 and readers[0].params == ReLU():
-                found[layer.name] = readers[0]
-    return found
 
 
 def forward_plan(

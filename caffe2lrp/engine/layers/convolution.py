@@ -29,7 +29,7 @@ from caffe2lrp.engine.registry import forward, relevance
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import activation, eltwise, volume, winograd
 from caffe2lrp.kernels import relevance as sharing
-from caffe2lrp.kernels.convolution import Packed, Sliding, add_forward, add_transposed
+from caffe2lrp.kernels.convolution import Packed, Sliding, add_forward, add_side_by_side, add_transposed
 from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, STORE_TIMES
 from caffe2lrp.kernels.launch import Program
 from caffe2lrp.kernels.planes import Source
@@ -44,6 +44,10 @@ Bounds = Callable[[], tuple[np.ndarray, np.ndarray]]
 
 @forward(Convolution, Deconvolution)
 def _convolution(plan: ForwardPlan, layer: Layer) -> None:
+    layers = plan.together(layer)
+    if len(layers) > 1:
+        _side_by_side(plan, layers)
+        return
     products = _Products(layer)
     plain, rectified = plan.linear_outputs(layer)
     if layer.name in plan.by_sign:
@@ -59,6 +63,17 @@ def _convolution(plan: ForwardPlan, layer: Layer) -> None:
         return
     mode = _store_mode(plain, rectified)
     products.forward(plan.program, weight, bias, products.images(x), arrays[0], arrays[-1], mode, minimal=plan.minimal)
+
+
+def _side_by_side(plan: ForwardPlan, layers: list[Layer]) -> None:
+    """Convolutions of one blob that write one output each."""
+    (x,) = plan.inputs(layers[0])
+    pairs = [plan.linear_outputs(layer) for layer in layers]
+    products = [_Products(layer) for layer in layers]
+    weights = [p.grouped(plan.weight(layer, "weight")) for p, layer in zip(products, layers, strict=True)]
+    biases = [plan.weight(layer, "bias") if "bias" in layer.weights else None for layer in layers]
+    outputs = [rectified if plain is None else plain for plain, rectified in pairs]
+    products[0].side_by_side(plan.program, weights, biases, x, outputs, _store_mode(*pairs[0]))
 
 
 def _store_mode(plain: np.ndarray | None, rectified: np.ndarray | None) -> int:
@@ -127,6 +142,14 @@ class _Products:
         If `minimal`, with as few multiplications as pays, which is not for sums of one sign (see `winograd`).
         """
         self._add(program, self.turned, weight, bias, u, z, factor, mode, self.label, {}, sides, minimal)
+
+    def side_by_side(
+        self, program: Program, weights: list[np.ndarray], biases: list[np.ndarray | None], u: np.ndarray,
+        outputs: list[np.ndarray], mode: int,
+    ) -> None:  # fmt: skip
+        """Append the products of `forward` with several weights, which differ from those of this layer in M alone."""
+        sliding = self._sliding(u.shape, outputs[0].shape)
+        add_side_by_side(program, sliding, weights, biases, u, outputs, mode, self.label)
 
     def transposed(
         self, program: Program, weight: np.ndarray, s: Source, c: np.ndarray, factor: np.ndarray, mode: int,
