@@ -74,6 +74,24 @@ def _keep_larger(values, others):  # type: ignore[no-untyped-def]
 
 
 @device
+def _keep_largest_of_three(first, second, third, lowest, values):  # type: ignore[no-untyped-def]
+    """The same for three at once, from the lowest value on."""
+    for i in range(values.size):
+        value = first[i] if first[i] > lowest else lowest
+        value = second[i] if second[i] > value else value
+        values[i] = third[i] if third[i] > value else value
+
+
+@device
+def _keep_largest_of_next(values, found):  # type: ignore[no-untyped-def]
+    """The largest of three neighbours at every second place, where windows of most networks start."""
+    for i in range(found.size):
+        value = values[2 * i]
+        value = values[2 * i + 1] if values[2 * i + 1] > value else value
+        found[i] = values[2 * i + 2] if values[2 * i + 2] > value else value
+
+
+@device
 def _mark(places, values, wanted, cell):  # type: ignore[no-untyped-def]
     """Note a cell as the place of the windows whose maximum it is."""
     for i in range(places.size):
@@ -118,6 +136,23 @@ def _fill_band(x, height, width, top, px, pitch, band):  # type: ignore[no-untyp
         copy_row(x, y * width, band, (y - top) * pitch + px, width)
 
 
+@device
+def _down_columns(x, height, width, top, kh, px, lowest, line):  # type: ignore[no-untyped-def]
+    """Maxima of `kh` rows of an image from `top` on, into a line with padding."""
+    for i in range(px):
+        line[i] = lowest
+    for i in range(px + width, line.size):
+        line[i] = lowest
+    values = line[px : px + width]
+    if kh == 3 and top >= 0 and top + 3 <= height:
+        first = x[top * width :]
+        _keep_largest_of_three(first, first[width:], first[2 * width :], lowest, values)
+        return
+    _set_all(values, lowest)
+    for iy in range(max(top, 0), min(top + kh, height)):
+        _keep_larger(values, x[iy * width : (iy + 1) * width])
+
+
 @kernel
 def max_pooling(
     part: Int, parts: Int, x: F3, y: F3, room: F2, height: Int, count: Int, rows: Int, pitch: Int,
@@ -140,21 +175,31 @@ def max_pooling(
     for unit in range(start, stop):
         c, first = unit // count, unit % count * height
         last = min(first + height, y.shape[1])
-        _set_all(down, lowest)
-        if not by_rows:
-            _set_all(band, lowest)
-            _fill_band(flat(x[c]), height_in, width_in, first * sy - py, px, pitch, band)
-            for ky in range(kh):
-                _keep_larger(down, band[ky * pitch : ky * pitch + n])
-        else:
+        image, out = flat(x[c]), flat(y[c])
+        if by_rows:
             for oy in range(first, last):
-                line = down[(oy - first) * pitch + px : (oy - first) * pitch + px + width_in]
-                for iy in range(max(oy * sy - py, 0), min(oy * sy - py + kh, height_in)):
-                    _keep_larger(line, x[c, iy])
-        _copy(down, along)
-        for kx in range(1, kw):
-            _keep_larger(along, down[kx : kx + along.size])
-        out = flat(y[c])
+                line = down[(oy - first) * pitch : (oy - first + 1) * pitch]
+                _down_columns(image, height_in, width_in, oy * sy - py, kh, px, lowest, line)
+        else:
+            _set_all(band, lowest)
+            _fill_band(image, height_in, width_in, first * sy - py, px, pitch, band)
+            if kh == 3:
+                _keep_largest_of_three(band, band[pitch:], band[2 * pitch :], lowest, down)
+            else:
+                _set_all(down, lowest)
+                for ky in range(kh):
+                    _keep_larger(down, band[ky * pitch : ky * pitch + n])
+        if kw == 3 and sx == 2:
+            for oy in range(first, last):
+                at = oy * y.shape[2]
+                _keep_largest_of_next(down[(oy - first) * step * pitch :], out[at : at + y.shape[2]])
+            continue
+        if kw == 3:
+            _keep_largest_of_three(down, down[1:], down[2:], lowest, along)
+        else:
+            _copy(down, along)
+            for kx in range(1, kw):
+                _keep_larger(along, down[kx : kx + along.size])
         for oy in range(first, last):
             found, at = (oy - first) * step * pitch, oy * y.shape[2]
             if sx == 1:
