@@ -44,11 +44,11 @@ def forward(network: Network, x: Any, keep: str | Sequence[str] | None = None) -
     ModelError
         If the network cannot run at this input size.
     """
-    from caffe2lrp.engine.plan import forward_plan
+    from caffe2lrp.engine.stages import batch_plan
 
     inputs = as_inputs(network, x)
     names = _wanted(network, keep)
-    plan = forward_plan(network, shapes_of(inputs), inputs[network.input].dtype, frozenset(names))
+    plan = batch_plan(network, shapes_of(inputs), inputs[network.input].dtype, frozenset(names))
     return plan.run(inputs, names)
 
 

@@ -33,6 +33,8 @@ class ForwardPlan:
     by_sign
         Linear layers whose outputs are formed as z = z+ + z-, and whose z+ and z- are kept: the denominators of the
         alpha-beta rule, which then cost no more products than the output itself.
+    times
+        How many times as many images there are in all; the network's are a part of a batch.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class ForwardPlan:
         dtype: np.dtype[Any],
         keep: frozenset[str] | None,
         by_sign: frozenset[str] = frozenset(),
+        times: float = 1,
     ) -> None:
         self.network = network
         self.dtype = dtype
@@ -62,8 +65,8 @@ class ForwardPlan:
         self.nonnegative = nonnegative_blobs(network)
         self._found: list[Derived] = []  # what the forward program itself derives
         # Rounding decides near-ties of max pooling, and with them where relevance goes: plans for relevance take the
-        # plain sums, as all other implementations do.
-        self.minimal = keep is not None
+        # plain sums, as all other implementations do. Others choose filters for all images of a batch.
+        self.minimal = 0 if keep is None else times
         import caffe2lrp.engine.layers  # noqa: F401  (fills the table of functions)
 
         for place, layer in enumerate(network.layers):

@@ -72,7 +72,7 @@ def _side_by_side(plan: ForwardPlan, layers: list[Layer]) -> None:
     products = [_Products(layer) for layer in layers]
     weights = [p.grouped(plan.weight(layer, "weight")) for p, layer in zip(products, layers, strict=True)]
     biases = [plan.weight(layer, "bias") if "bias" in layer.weights else None for layer in layers]
-    outputs = [rectified if plain is None else plain for plain, rectified in pairs]
+    outputs = [array for pair in pairs for array in pair if array is not None]
     products[0].side_by_side(plan.program, weights, biases, x, outputs, _store_mode(*pairs[0]))
 
 
@@ -135,11 +135,12 @@ class _Products:
 
     def forward(
         self, program: Program, weight: np.ndarray, bias: np.ndarray | None, u: np.ndarray, z: np.ndarray,
-        factor: np.ndarray, mode: int, sides: int = 0, minimal: bool = False,
+        factor: np.ndarray, mode: int, sides: int = 0, minimal: float = 0,
     ) -> None:  # fmt: skip
         """Append z = weight * u + bias; with `sides`, by sign (see `Geometry`).
 
-        If `minimal`, with as few multiplications as pays, which is not for sums of one sign (see `winograd`).
+        If `minimal`, with as few multiplications as pays for so many times the images, which is not for sums of one
+        sign (see `winograd`).
         """
         self._add(program, self.turned, weight, bias, u, z, factor, mode, self.label, {}, sides, minimal)
 
@@ -149,6 +150,7 @@ class _Products:
     ) -> None:  # fmt: skip
         """Append the products of `forward` with several weights, which differ from those of this layer in M alone."""
         sliding = self._sliding(u.shape, outputs[0].shape)
+        assert isinstance(sliding, Sliding)
         add_side_by_side(program, sliding, weights, biases, u, outputs, mode, self.label)
 
     def transposed(
@@ -161,7 +163,7 @@ class _Products:
     def _add(
         self, program: Program, transposed: bool, weight: np.ndarray, bias: np.ndarray | None, src: Source,
         dst: np.ndarray, factor: np.ndarray, mode: int, label: str, packed: Packed, sides: int,
-        minimal: bool = False,
+        minimal: float = 0,
     ) -> None:  # fmt: skip
         """Append a product with the convolution that the layer is or is the transpose of."""
         weight = weight.transpose(0, 2, 1, 3) if self.turned else weight
@@ -174,7 +176,11 @@ class _Products:
             add_volume(program, sliding, *arguments)
         elif transposed:
             add_transposed(program, sliding, *arguments, packed, sides)
-        elif minimal and isinstance(src, np.ndarray) and (kind := winograd.choose(sliding, program.dtype)) is not None:
+        elif (
+            minimal
+            and isinstance(src, np.ndarray)
+            and (kind := winograd.choose(sliding, program.dtype, minimal)) is not None
+        ):
             winograd.add_forward(program, kind, sliding, weight, bias, src, dst, factor, mode, label)
         else:
             add_forward(program, sliding, *arguments, sides)
