@@ -12,7 +12,8 @@ Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Netw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 
 from caffe2lrp.kernels.compiling import cgutils, intrinsic, ir, types
 from caffe2lrp.kernels.gemm import tiles
+from caffe2lrp.kernels.rows import has_masks
 from caffe2lrp.kernels.vectors import Vectors, data_of
 
 
@@ -182,12 +184,14 @@ class _Transform(Vectors):
         )
         return [vector for pair in zip(evens, odds, strict=True) for vector in pair]
 
-    def load_dealt(self, base: Any, places: list[Any], count: int) -> list[Any]:
-        """Vectors of the pixels 0, n, 2 n, ... of n vectors that lie at `places`, and those of the pixels behind."""
+    def dealt(self, load: Callable[[int, int], Any], several: int, count: int) -> list[Any]:
+        """Vectors of the pixels 0, n, 2 n, ... of n vectors, and those of the pixels behind.
+
+        `load(i, behind)` loads the i-th of the n, so many pixels behind.
+        """
         found: list[Any] = []
-        step = len(places)
-        for first in range(0, count, step):
-            found += self.deal([self.load(base, self.builder.add(at, ir.IntType(64)(first))) for at in places])
+        for first in range(0, count, several):
+            found += self.deal([load(i, first) for i in range(several)])
         return found[:count]
 
     def store_pieces(self, value: Any, base: Any, places: list[Any]) -> None:
@@ -232,37 +236,57 @@ def _emit_for_each(builder: Any, kind: Any, emit: Any) -> None:
     builder.position_at_end(done)
 
 
+# Numbers that `to_tiles` is told of each run of tiles.
+RUN = 6
+
+
 @intrinsic
-def to_tiles(typingctx, kind, whole, src, starts, s0, cuts, count, out, o0, step):  # type: ignore[no-untyped-def]
+def to_tiles(typingctx, kind, whole, src, starts, zeros, s0, cuts, count, out, o0, step):  # type: ignore[no-untyped-def]
     """out[o + step * q + t] = (B d B')[q] with d[y, x] = src[s + starts[y] + side * t + x].
 
-    For whole vectors of tiles t. `cuts` has s - s0 and o - o0 for each of `count` vectors, or else for each of the
-    `pieces` of them.
+    For whole vectors of tiles t. `cuts` has numbers for each of `count` vectors, or else for each of the `pieces` of
+    them: s - s0, o - o0, and which of its columns and rows of pixels are there: the first and the one behind the last
+    of each. The others are zeros, where lanes can be left out; else all have to be there.
     """
     word = types.intp
-    signature = types.void(word, types.boolean, src, starts, word, cuts, word, out, word, word)
+    signature = types.void(word, types.boolean, src, starts, zeros, word, cuts, word, out, word, word)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind, whole, src, starts, s0, cuts, count, out, o0, step = arguments
+        kind, whole, src, starts, zeros, s0, cuts, count, out, o0, step = arguments
         width = tiles(signature.args[2].dtype.name).width
-        source, table, runs, target = (
+        source, table, nothing, runs, target = (
             data_of(context, builder, signature.args[i], array)
-            for i, array in ((2, src), (3, starts), (5, cuts), (7, out))
+            for i, array in ((2, src), (3, starts), (4, zeros), (6, cuts), (8, out))
         )
         v, number = _Transform(builder, source.type.pointee, width), ir.IntType(64)
 
         def emit_pieces(chosen: Filter, several: int) -> None:
-            n = chosen.reach
-            starts_of_rows = [builder.load(builder.gep(table, [number(y)])) for y in range(n)]
+            n, each = chosen.reach, chosen.side // several
+            lines = [builder.load(builder.gep(table, [number(y)])) for y in range(n)]
             with cgutils.for_range_slice(builder, number(0), count, number(several), intp=number) as (first, _):
-                sources, targets = [], []
-                for piece in range(several):
-                    at = builder.shl(builder.add(first, number(piece)), number(1))
-                    sources.append(builder.add(s0, builder.load(builder.gep(runs, [at]))))
-                    targets.append(builder.add(o0, builder.load(builder.gep(runs, [builder.add(at, number(1))]))))
-                each = chosen.side // several
-                places = [builder.add(at, number(i * width)) for at in sources for i in range(each)]
-                d = [v.load_dealt(source, [builder.add(at, row) for at in places], n) for row in starts_of_rows]
+                at = builder.mul(first, number(RUN))
+                said = [
+                    [builder.load(builder.gep(runs, [builder.add(at, number(RUN * piece + i))])) for i in range(RUN)]
+                    for piece in range(several)
+                ]
+                masks: dict[tuple[int, int], Any] = {}
+
+                def load(y: int, i: int, behind: int) -> Any:
+                    place, _, left, right, above, below = said[i // each]
+                    begin = builder.gep(source, [builder.add(builder.add(s0, place), lines[y])])
+                    column = number(i % each * width + behind)
+                    if not has_masks():
+                        return v.load(begin, column)
+                    if (i, behind) not in masks:
+                        ends = [v.below(builder.sub(end, column)) for end in (left, right)]
+                        masks[i, behind] = builder.xor(*ends)
+                    there = builder.and_(
+                        builder.icmp_signed("<=", above, number(y)), builder.icmp_signed("<", number(y), below)
+                    )
+                    return v.load_where(masks[i, behind], v.pointer(builder.select(there, begin, nothing), column))
+
+                d = [v.dealt(functools.partial(load, y), chosen.side, n) for y in range(n)]
+                targets = [builder.add(o0, numbers[1]) for numbers in said]
                 for row in v.both_ways(chosen.pixels, d):
                     for value in row:
                         v.store_pieces(value, target, targets)
@@ -322,7 +346,7 @@ def from_tiles(typingctx, kind, products, p0, step, count, bias, runs, line, out
                         lanes = builder.xor(v.below(field(run, 1)), v.below(field(run, 2)))
                         for y in range(side):
                             mask = builder.and_(lanes, v.spread(builder.icmp_signed(">", field(run, 3), number(y))))
-                            v.store_where(mask, rows[y][i], target, to)
+                            v.store_where(mask, rows[y][i], v.pointer(target, to))
                             to = builder.add(to, pitch)
 
         _emit_for_each(builder, kind, emit)

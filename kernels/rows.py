@@ -19,22 +19,18 @@ def _bytes() -> int:
     return 64 if "avx512f" in features else 32 if "avx2" in features else 0
 
 
+def has_masks() -> bool:
+    """Whether lanes of a vector can be left out at little cost."""
+    return _bytes() > 0
+
+
 class _Row(Vectors):
     """Emits a loop over whole vectors of a row."""
 
     def __init__(self, context: Any, builder: Any, kinds: Sequence[Any], values: Sequence[Any]) -> None:
         self.bases = [data_of(context, builder, kind, value) for kind, value in zip(kinds, values, strict=True)]
         scalar = self.bases[0].type.pointee
-        short, size = ("f32", 4) if isinstance(scalar, ir.FloatType) else ("f64", 8)
-        super().__init__(builder, scalar, _bytes() // size)
-        self.flags = ir.VectorType(ir.IntType(1), self.width)
-        self.name = f"v{self.width}{short}.p0v{self.width}{short}"
-
-    def load_where(self, mask: Any, base: Any, at: Any) -> Any:
-        number = ir.IntType(32)
-        kind = ir.FunctionType(self.vector, [self.vector.as_pointer(), number, self.flags, self.vector])
-        function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.load.{self.name}")
-        return self.builder.call(function, [self.pointer(base, at), number(self.size), mask, self.zero])
+        super().__init__(builder, scalar, _bytes() // (4 if isinstance(scalar, ir.FloatType) else 8))
 
     def emit(self, starts: Sequence[Any], n: Any, inputs: int, body: Callable[..., Sequence[Any]]) -> None:
         """The first `inputs` arrays are read, the others get what the body makes of them, from places `starts` on."""
@@ -42,9 +38,9 @@ class _Row(Vectors):
         with cgutils.for_range_slice(self.builder, word(0), n, word(self.width), intp=word) as (i, _):
             mask = self.below(self.builder.sub(n, i))
             at = [self.builder.add(start, i) for start in starts]
-            read = [self.load_where(mask, self.bases[j], at[j]) for j in range(inputs)]
+            read = [self.load_where(mask, self.pointer(self.bases[j], at[j])) for j in range(inputs)]
             for j, value in enumerate(body(self, *read), inputs):
-                self.store_where(mask, value, self.bases[j], at[j])
+                self.store_where(mask, value, self.pointer(self.bases[j], at[j]))
 
 
 def _row_function(arrays: int, inputs: int, body: Callable[..., Sequence[Any]]) -> Any:

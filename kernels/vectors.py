@@ -30,15 +30,27 @@ class Vectors:
     def store(self, value: Any, base: Any, at: Any) -> None:
         self.builder.store(value, self.pointer(base, at), align=self.size)
 
-    def store_where(self, mask: Any, value: Any, base: Any, at: Any) -> None:
+    def load_where(self, mask: Any, place: Any) -> Any:
+        """Those lanes that the mask has a 1 for, and zeros."""
+        return self._masked("load", self.vector, [place, mask, self.zero])
+
+    def store_where(self, mask: Any, value: Any, place: Any) -> None:
         """Store those lanes that the mask has a 1 for."""
-        number, name = ir.IntType(32), f"v{self.width}f{8 * self.size}"
-        kind = ir.FunctionType(ir.VoidType(), [self.vector, self.vector.as_pointer(), number, mask.type])
-        function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.store.{name}.p0{name}")
-        self.builder.call(function, [value, self.pointer(base, at), number(self.size), mask])
+        self._masked("store", ir.VoidType(), [value, place, mask])
+
+    def _masked(self, what: str, result: Any, arguments: list[Any]) -> Any:
+        aligned = ir.IntType(32)(self.size)
+        place = next(i for i, argument in enumerate(arguments) if isinstance(argument.type, ir.PointerType))
+        arguments = [*arguments[: place + 1], aligned, *arguments[place + 1 :]]
+        name, kind = (
+            f"v{self.width}f{8 * self.size}",
+            ir.FunctionType(result, [argument.type for argument in arguments]),
+        )
+        function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.{what}.{name}.p0{name}")
+        return self.builder.call(function, arguments)
 
     def below(self, count: Any) -> Any:
-        """The mask of the lanes whose number is less than `count`."""
+        """The mask of the first `count` lanes."""
         lane = ir.IntType(8 * self.size)
         lanes = ir.Constant(ir.VectorType(lane, self.width), list(range(self.width)))
         count = self.builder.trunc(count, lane) if self.size < 8 else count

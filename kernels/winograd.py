@@ -24,10 +24,11 @@ from caffe2lrp.kernels.convolution import (
     place,
     unit_after,
 )
-from caffe2lrp.kernels.filtering import FILTERS, Filter, from_tiles, pieces, to_tiles
+from caffe2lrp.kernels.filtering import FILTERS, RUN, Filter, from_tiles, pieces, to_tiles
 from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, tiles
 from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, kernel
 from caffe2lrp.kernels.planes import add_planes, plan_planes
+from caffe2lrp.kernels.rows import has_masks
 from caffe2lrp.kernels.team import threads
 
 # Beginning and ending a tile costs as much as so many multiplications of vectors, reading the weights as so many more
@@ -103,25 +104,30 @@ def add_forward(
     """As `convolution.add_forward`, by a filter of the kind that `choose` names; no mode that multiplies."""
     chosen, layout = FILTERS[kind], tiles(program.dtype)
     places = chosen.products**2
-    g = _geometry(sliding, chosen)
     down, across = _grid(sliding, chosen)
-    planes = plan_planes(g, program.dtype, layout.width // 2)
-    pixels = add_planes(program, planes, g, x, label)
+    groups, (height, width) = sliding.group, sliding.source[2:]
+    rows, channels = sliding.target[1] // groups, sliding.source[1] // groups
+    pixels, taps, size, pitch, pad = x.reshape(-1), width * np.arange(chosen.reach), height * width, width, sliding.pad
+    if not has_masks():  # then all pixels have to be there
+        g = _geometry(sliding, chosen)
+        planes = plan_planes(g, program.dtype, layout.width // 2)
+        pixels, taps = add_planes(program, planes, g, x, label), planes.starts[: chosen.reach**2 : chosen.reach].copy()
+        size, pitch, pad = len(planes.residues) * planes.size, planes.pitch, (0, 0)
     matrix = PackedMatrix(_transformed_weight(weight, chosen))
     most = layout.columns
-    step = g.channels * most + layout.width  # from a place to the next; vectors may end behind the last channel's tiles
+    step = channels * most + layout.width  # from a place to the next; vectors may end behind the last channel's tiles
     together = max(_KEPT // (places * layout.rows[0] * most), 1)
     room = places * step + places * together * layout.rows[0] * most
     vectors = chosen.side * most // layout.width  # that a row of outputs of `most` tiles consists of
-    cuts = 2 * (most + layout.width) + vectors + 1 + 4 * (most + vectors)
+    cuts = RUN * (most + layout.width) + vectors + 1 + 4 * (most + vectors)
+    zeros = np.zeros(chosen.side * (layout.width + 1), y.dtype)
     program.add(
-        winograd, pixels, planes.starts[: chosen.reach**2 : chosen.reach].copy(), np.arange(g.channels) * most,
-        line_tiles(len(x) * down * across, program.dtype), matrix.data, matrix.blocks_of(0),
-        np.zeros(g.group * g.rows, y.dtype) if bias is None else bias, np.zeros(layout.rows[0], y.dtype),
+        winograd, pixels, taps, np.arange(channels) * most, line_tiles(len(x) * down * across, program.dtype),
+        matrix.data, matrix.blocks_of(0), np.zeros(groups * rows, y.dtype) if bias is None else bias, zeros,
         along_memory([y])[0], along_memory([factor])[0], np.empty(room * threads(), y.dtype),
         np.empty(cuts * threads(), np.int64), _run(across, chosen.side, layout.width), kind, chosen.side, places,
-        len(x), g.group, g.rows, g.channels, matrix.rows, len(planes.residues) * planes.size, step, *g.target,
-        y.strides[0] // y.itemsize, down, across, planes.pitch, layout.width, most, together, mode, label=label,
+        len(x), groups, rows, channels, matrix.rows, size, step, height, width, *pad, *sliding.target[2:],
+        y.strides[0] // y.itemsize, down, across, pitch, layout.width, most, together, mode, label=label,
     )  # fmt: skip
 
 
@@ -137,13 +143,13 @@ def _transformed_weight(weight: np.ndarray, chosen: Filter) -> np.ndarray:
 def winograd(
     part: Int, parts: Int, src: F1, taps: I1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, zeros: F1, dst: F1,
     x: F1, room: F1, cuts: I1, run: Int, kind: Int, side: Int, places: Int, images: Int, groups: Int, m: Int, k: Int,
-    packed_rows: Int, size: Int, step: Int, target_h: Int, target_w: Int, per_image: Int, down: Int, across: Int,
-    pitch: Int, lanes: Int, most: Int, together: Int, mode: Int,
+    packed_rows: Int, size: Int, step: Int, source_h: Int, source_w: Int, above: Int, left: Int, target_h: Int,
+    target_w: Int, per_image: Int, down: Int, across: Int, pitch: Int, lanes: Int, most: Int, together: Int, mode: Int,
 ) -> None:  # fmt: skip
     """See the module; the numbers are what `add_forward` chooses."""
     mine = room[part * (room.size // parts) :]
     inputs = cuts[part * (cuts.size // parts) :]
-    line = inputs[2 * (most + lanes) :]
+    line = inputs[RUN * (most + lanes) :]
     outputs = line[side * most // lanes + 1 :]
     products = mine[places * step :]
     rows_kept = together * blocks[0, 1]
@@ -158,10 +164,12 @@ def winograd(
         columns = halves * lanes // 2
         j1 = min(j0 + columns, images * down * across)
         _cut_outputs(outputs, line, lanes, side, per_image, target_h, target_w, down, across, j0, j1)
-        count = _cut_inputs(inputs, run, lanes, groups * k * size, pitch, side, down, across, j0, j1)
+        count = _cut_inputs(
+            inputs, run, lanes, groups * k * size, source_h, source_w, above, left, pitch, side, down, across, j0, j1
+        )
         for channel in range(k):
             at = (group * k + channel) * size
-            to_tiles(kind, run == lanes, src, taps, at, inputs, count, mine, channel * most, step)
+            to_tiles(kind, run == lanes, src, taps, zeros, at, inputs, count, mine, channel * most, step)
         for first in range(i, last, together):
             end = min(first + together, last)
             for q in range(places):
@@ -193,21 +201,25 @@ def winograd(
 
 
 @device
-def _cut_inputs(cuts, run, lanes, per_image, pitch, side, down, across, j0, j1):  # type: ignore[no-untyped-def]
+def _cut_inputs(cuts, run, lanes, per_image, height, width, above, left, pitch, side, down, across, j0, j1):  # type: ignore[no-untyped-def]
     """Cut the tiles j0 to j1 into runs of at most `run` of a row, which fill vectors together; the number of runs.
 
-    For each, where it finds its pixels in the first channel, and its first tile.
+    For each, what `to_tiles` wants to know.
     """
     n = 0
     j = j0
     while j < j1:
         row, column = j // across, j % across
-        cuts[2 * n] = row // down * per_image + row % down * pitch + side * column
-        cuts[2 * n + 1] = j - j0
+        y, x = side * (row % down) - above, side * column - left
+        cuts[RUN * n] = row // down * per_image + y * pitch + x
+        cuts[RUN * n + 1] = j - j0
+        cuts[RUN * n + 2], cuts[RUN * n + 3] = max(-x, 0), max(width - x, 0)
+        cuts[RUN * n + 4], cuts[RUN * n + 5] = max(-y, 0), height - y
         j += min(across - column, j1 - j, run)
         n += 1
     while n * run % lanes != 0:
-        cuts[2 * n], cuts[2 * n + 1] = cuts[2 * n - 2], cuts[2 * n - 1]
+        for i in range(RUN):
+            cuts[RUN * n + i] = cuts[RUN * (n - 1) + i]
         n += 1
     return n
 
