@@ -107,12 +107,13 @@ def add_forward(
     down, across = _grid(sliding, chosen)
     groups, (height, width) = sliding.group, sliding.source[2:]
     rows, channels = sliding.target[1] // groups, sliding.source[1] // groups
-    pixels, taps, size, pitch, pad = x.reshape(-1), width * np.arange(chosen.reach), height * width, width, sliding.pad
+    pixels, taps, size = x.reshape(-1), width * np.arange(chosen.reach), height * width
+    pitch, origin = chosen.side * width, -sliding.pad[0] * width - sliding.pad[1]
     if not has_masks():  # then all pixels have to be there
         g = _geometry(sliding, chosen)
         planes = plan_planes(g, program.dtype, layout.width // 2)
         pixels, taps = add_planes(program, planes, g, x, label), planes.starts[: chosen.reach**2 : chosen.reach].copy()
-        size, pitch, pad = len(planes.residues) * planes.size, planes.pitch, (0, 0)
+        size, pitch, origin = len(planes.residues) * planes.size, planes.pitch, 0
     matrix = PackedMatrix(_transformed_weight(weight, chosen))
     most = layout.columns
     step = channels * most + layout.width  # from a place to the next; vectors may end behind the last channel's tiles
@@ -126,8 +127,9 @@ def add_forward(
         matrix.data, matrix.blocks_of(0), np.zeros(groups * rows, y.dtype) if bias is None else bias, zeros,
         along_memory([y])[0], along_memory([factor])[0], np.empty(room * threads(), y.dtype),
         np.empty(cuts * threads(), np.int64), _run(across, chosen.side, layout.width), kind, chosen.side, places,
-        len(x), groups, rows, channels, matrix.rows, size, step, height, width, *pad, *sliding.target[2:],
-        y.strides[0] // y.itemsize, down, across, pitch, layout.width, most, together, mode, label=label,
+        len(x), groups, rows, channels, matrix.rows, size, step, height, width, *sliding.pad, origin,
+        *sliding.target[2:], y.strides[0] // y.itemsize, down, across, pitch, layout.width, most, together, mode,
+        label=label,
     )  # fmt: skip
 
 
@@ -143,8 +145,9 @@ def _transformed_weight(weight: np.ndarray, chosen: Filter) -> np.ndarray:
 def winograd(
     part: Int, parts: Int, src: F1, taps: I1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, zeros: F1, dst: F1,
     x: F1, room: F1, cuts: I1, run: Int, kind: Int, side: Int, places: Int, images: Int, groups: Int, m: Int, k: Int,
-    packed_rows: Int, size: Int, step: Int, source_h: Int, source_w: Int, above: Int, left: Int, target_h: Int,
-    target_w: Int, per_image: Int, down: Int, across: Int, pitch: Int, lanes: Int, most: Int, together: Int, mode: Int,
+    packed_rows: Int, size: Int, step: Int, source_h: Int, source_w: Int, above: Int, left: Int, origin: Int,
+    target_h: Int, target_w: Int, per_image: Int, down: Int, across: Int, pitch: Int, lanes: Int, most: Int,
+    together: Int, mode: Int,
 ) -> None:  # fmt: skip
     """See the module; the numbers are what `add_forward` chooses."""
     mine = room[part * (room.size // parts) :]
@@ -165,7 +168,21 @@ def winograd(
         j1 = min(j0 + columns, images * down * across)
         _cut_outputs(outputs, line, lanes, side, per_image, target_h, target_w, down, across, j0, j1)
         count = _cut_inputs(
-            inputs, run, lanes, groups * k * size, source_h, source_w, above, left, pitch, side, down, across, j0, j1
+            inputs,
+            run,
+            lanes,
+            groups * k * size,
+            source_h,
+            source_w,
+            above,
+            left,
+            origin,
+            pitch,
+            side,
+            down,
+            across,
+            j0,
+            j1,
         )
         for channel in range(k):
             at = (group * k + channel) * size
@@ -201,7 +218,7 @@ def winograd(
 
 
 @device
-def _cut_inputs(cuts, run, lanes, per_image, height, width, above, left, pitch, side, down, across, j0, j1):  # type: ignore[no-untyped-def]
+def _cut_inputs(cuts, run, lanes, per_image, height, width, above, left, origin, pitch, side, down, across, j0, j1):  # type: ignore[no-untyped-def]
     """Cut the tiles j0 to j1 into runs of at most `run` of a row, which fill vectors together; the number of runs.
 
     For each, what `to_tiles` wants to know.
@@ -211,7 +228,7 @@ def _cut_inputs(cuts, run, lanes, per_image, height, width, above, left, pitch, 
     while j < j1:
         row, column = j // across, j % across
         y, x = side * (row % down) - above, side * column - left
-        cuts[RUN * n] = row // down * per_image + y * pitch + x
+        cuts[RUN * n] = row // down * per_image + origin + row % down * pitch + side * column
         cuts[RUN * n + 1] = j - j0
         cuts[RUN * n + 2], cuts[RUN * n + 3] = max(-x, 0), max(width - x, 0)
         cuts[RUN * n + 4], cuts[RUN * n + 5] = max(-y, 0), height - y

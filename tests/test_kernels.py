@@ -288,8 +288,8 @@ def test_fill() -> None:
 # Forward and relevance of convolutions in a process whose tiles are those of another processor.
 OTHER_PROCESSOR = """
 import numpy as np
-from caffe2lrp.kernels import gemm, helpers
-gemm.cpu_features = lambda: frozenset({features})
+from caffe2lrp.kernels import gemm, helpers, rows
+gemm.cpu_features = rows.cpu_features = lambda: frozenset({features})
 helpers._MOST = 0  # other processes would see this processor
 assert gemm.tiles("float32").rows == {rows}
 from caffe2lrp.layers import activation
