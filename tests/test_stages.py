@@ -99,3 +99,16 @@ def test_stages_change_no_bit(dtype: str, threads: int) -> None:
     np.testing.assert_array_equal(network.forward(x)["sum"], plain)
     few = x[:threads]
     assert isinstance(stages.batch_plan(network, {"data": few.shape}, x.dtype, frozenset({"sum"})), ForwardPlan)
+
+
+@pytest.mark.usefixtures("small_cache")
+def test_a_network_may_end_with_its_first_stage() -> None:
+    network = build(
+        {"data": (5, 3, 40, 37)},
+        ("a", Convolution(16, (3, 3), pad=(1, 1)), ["data"], ["a"]),
+        ("pool", Pooling("MAX", (3, 3), (4, 4)), ["a"], ["pool"]),
+    )
+    x = random_input(network)
+    assert cut(network) == "pool"
+    plain = ForwardPlan(network, x.dtype, frozenset({"pool"})).run({"data": x}, ["pool"])["pool"]
+    np.testing.assert_array_equal(network.forward(x)["pool"], plain)

@@ -28,7 +28,7 @@ class Written:
 
 
 def written(network: Network, keep: frozenset[str] | None) -> dict[str, Written]:
-    """What each linear layer writes, by its name, where some blobs are asked for, or all (None)."""
+    """What each linear layer writes, by the blob of its output, where some blobs are asked for, or all (None)."""
     consumers = network.consumers
     found = {}
     for layer in network.layers:
@@ -36,32 +36,33 @@ def written(network: Network, keep: frozenset[str] | None) -> dict[str, Written]
             (plain, *_), readers = layer.outputs, consumers[layer.outputs[0]]
             if len(readers) == 1 and readers[0].params == ReLU():
                 kept = keep is None or plain in keep
-                found[layer.name] = Written(plain if kept else None, readers[0].outputs[0])
+                found[plain] = Written(plain if kept else None, readers[0].outputs[0])
             else:
-                found[layer.name] = Written(plain, None)
+                found[plain] = Written(plain, None)
     return found
 
 
 def spaced(network: Network, outputs: Mapping[str, Written]) -> frozenset[str]:
     """Blobs (N, C, H, W) that convolutions can write with space between the images, for one reader alone."""
     consumers = network.consumers
-    blobs = (outputs[layer.name].only for layer in network.layers if _moves_over_images(network, layer))
+    blobs = (outputs[layer.outputs[0]].only for layer in network.layers if _moves_over_images(network, layer))
     return frozenset(blob for blob in blobs if blob is not None and len(consumers[blob]) == 1)
 
 
 def together(network: Network, outputs: Mapping[str, Written]) -> dict[str, list[Layer]]:
-    """Convolutions, by name, that form one product with others behind them, and all of these; each is in one product.
+    """Convolutions that are one product: by the output of the first, all of them.
 
     They see single pixels of one blob, and write one blob each, all with or all without a ReLU.
     """
     found: dict[str, list[Layer]] = {}
-    taken: set[str] = set()
     for readers in network.consumers.values():
-        for first in readers:
-            alike = [layer for layer in readers if layer.name not in taken and _alike(network, outputs, first, layer)]
-            if first.name not in taken and len(alike) > 1:
-                found[first.name] = alike
-                taken.update(layer.name for layer in alike)
+        left = readers
+        while left:
+            first, *others = left
+            alike = [layer for layer in others if _alike(network, outputs, first, layer)]
+            if alike:
+                found[first.outputs[0]] = [first, *alike]
+            left = [layer for layer in others if not _alike(network, outputs, first, layer)]
     return found
 
 
@@ -77,5 +78,5 @@ def _alike(network: Network, outputs: Mapping[str, Written], first: Layer, layer
         return False
     if p.kernel != (1, 1) or p.group != 1 or replace(q, num_output=p.num_output, bias=p.bias) != p:
         return False
-    one, other = outputs[first.name], outputs[layer.name]
+    one, other = outputs[first.outputs[0]], outputs[layer.outputs[0]]
     return bool(one.only and other.only) and (one.plain is None) == (other.plain is None)

@@ -53,7 +53,7 @@ class ForwardPlan:
         apart = keep is None
         self._buffers = Buffers(network, dtype, keep, frozenset() if apart else spaced(network, self._written))
         self._together = {} if apart else together(network, self._written)
-        self._done: set[str] = set()  # layers that were done with another
+        self._done: set[str] = set()  # first outputs of layers that were done with another
         self.values: dict[str, np.ndarray] = {blob: self.new(shape) for blob, shape in network.inputs.items()}
         self.internals: dict[str, Any] = {}  # what layers keep besides their blobs, for the way back
         self.lock = threading.Lock()
@@ -70,7 +70,7 @@ class ForwardPlan:
         import caffe2lrp.engine.layers  # noqa: F401  (fills the table of functions)
 
         for place, layer in enumerate(network.layers):
-            if layer.name not in self._done and layer.outputs[0] not in self.values:
+            if layer.outputs[0] not in self._done and layer.outputs[0] not in self.values:
                 FORWARD[layer.type](self, layer)
             self._buffers.done(place)
 
@@ -99,8 +99,8 @@ class ForwardPlan:
 
     def together(self, layer: Layer) -> list[Layer]:
         """The layers that a convolution is to be done with, itself among them; the others need not be done any more."""
-        layers = self._together.get(layer.name, [layer])
-        self._done.update(other.name for other in layers)
+        layers = self._together.get(layer.outputs[0], [layer])
+        self._done.update(other.outputs[0] for other in layers)
         return layers
 
     def linear_outputs(self, layer: Layer) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -108,7 +108,7 @@ class ForwardPlan:
 
         Each is None if it is not to be formed; a ReLU that has its buffer here is done by the linear layer.
         """
-        blobs = self._written[layer.name]
+        blobs = self._written[layer.outputs[0]]
         for blob in filter(None, (blobs.plain, blobs.rectified)):
             self.values[blob] = self._buffers.new(blob)
         return self.values.get(blobs.plain or ""), self.values.get(blobs.rectified or "")
