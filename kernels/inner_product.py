@@ -93,9 +93,8 @@ def inner_product(part: Int, parts: Int, w: F2, x: F2, bias: F1, y: F2, rectify:
 @device
 def _add_tile(w, x, y, j, n, first, last, stop):  # type: ignore[no-untyped-def]
     """Add the products of six rows and four images over some columns; rows from `stop` on are not stored."""
-    end = w.shape[0] - 1
-    w0, w1, w2 = w[j, first:last], w[min(j + 1, end), first:last], w[min(j + 2, end), first:last]
-    w3, w4, w5 = w[min(j + 3, end), first:last], w[min(j + 4, end), first:last], w[min(j + 5, end), first:last]
+    w0, w1, w2, w3 = _four_rows(w, j, first, last)
+    w4, w5, _, _ = _four_rows(w, min(j + 4, w.shape[0] - 1), first, last)
     x0, x1, x2, x3 = x[n, first:last], x[n + 1, first:last], x[n + 2, first:last], x[n + 3, first:last]
     zero = w.dtype.type(0)
     s00, s01, s02, s03 = zero, zero, zero, zero

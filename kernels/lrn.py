@@ -51,24 +51,18 @@ def _add_squares(x, factor, s):  # type: ignore[no-untyped-def]
 
 
 @device
-def _normalise_among_five(x, first, after, a, k0, y):  # type: ignore[no-untyped-def]
+def _normalise_among_five(x, first, after, a, beta, k0, y):  # type: ignore[no-untyped-def]
     """A row of pixels of `lrn_across` with five channels around it, and an exponent of 3/4: one pass over all."""
     one = y.dtype.type(1)
-    left, before, own, behind, right = (
-        x[0, first:after],
-        x[1, first:after],
-        x[2, first:after],
-        x[3, first:after],
-        x[4, first:after],
-    )
+    left, before, own = x[0, first:after], x[1, first:after], x[2, first:after]
+    behind, right = x[3, first:after], x[4, first:after]
     for p in range(y.size):
         s = k0 + a * left[p] * left[p]
         s += a * before[p] * before[p]
         s += a * own[p] * own[p]
         s += a * behind[p] * behind[p]
         s += a * right[p] * right[p]
-        root = math.sqrt(s)
-        y[p] = one / (root * math.sqrt(root)) * own[p]
+        y[p] = _negative_power(s, beta, one) * own[p]
 
 
 @kernel
@@ -82,7 +76,7 @@ def lrn_across(part: Int, parts: Int, x: F3, y: F3, size: Int, a: Float, beta: F
         last = min(first + BLOCK, pixels)
         for c in range(channels):
             if size == 5 and beta == 0.75 and 2 <= c < channels - 2:
-                _normalise_among_five(x[n, c - 2 : c + 3], first, last, a, k0, y[n, c, first:last])
+                _normalise_among_five(x[n, c - 2 : c + 3], first, last, a, beta, k0, y[n, c, first:last])
                 continue
             s, own = y[n, c, first:last], x[n, c, first:last]
             s[:] = k0

@@ -20,6 +20,7 @@ class Vectors:
         self.size = 4 if isinstance(scalar, ir.FloatType) else 8
         self.vector = ir.VectorType(scalar, width)
         self.zero = ir.Constant(self.vector, [0.0] * width)
+        self._aligned = ir.IntType(32)(self.size)
 
     def pointer(self, base: Any, at: Any) -> Any:
         return self.builder.bitcast(self.builder.gep(base, [at]), self.vector.as_pointer())
@@ -32,20 +33,15 @@ class Vectors:
 
     def load_where(self, mask: Any, place: Any) -> Any:
         """Those lanes that the mask has a 1 for, and zeros."""
-        return self._masked("load", self.vector, [place, mask, self.zero])
+        return self._masked("load", self.vector, place, self._aligned, mask, self.zero)
 
     def store_where(self, mask: Any, value: Any, place: Any) -> None:
         """Store those lanes that the mask has a 1 for."""
-        self._masked("store", ir.VoidType(), [value, place, mask])
+        self._masked("store", ir.VoidType(), value, place, self._aligned, mask)
 
-    def _masked(self, what: str, result: Any, arguments: list[Any]) -> Any:
-        aligned = ir.IntType(32)(self.size)
-        place = next(i for i, argument in enumerate(arguments) if isinstance(argument.type, ir.PointerType))
-        arguments = [*arguments[: place + 1], aligned, *arguments[place + 1 :]]
-        name, kind = (
-            f"v{self.width}f{8 * self.size}",
-            ir.FunctionType(result, [argument.type for argument in arguments]),
-        )
+    def _masked(self, what: str, result: Any, *arguments: Any) -> Any:
+        name = f"v{self.width}f{8 * self.size}"
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
         function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.{what}.{name}.p0{name}")
         return self.builder.call(function, arguments)
 

@@ -168,22 +168,9 @@ def winograd(
         j1 = min(j0 + columns, images * down * across)
         _cut_outputs(outputs, line, lanes, side, per_image, target_h, target_w, down, across, j0, j1)
         count = _cut_inputs(
-            inputs,
-            run,
-            lanes,
-            groups * k * size,
-            source_h,
-            source_w,
-            above,
-            left,
-            origin,
-            pitch,
-            side,
-            down,
-            across,
-            j0,
-            j1,
-        )
+            inputs, run, lanes, groups * k * size, source_h, source_w, above, left, origin, pitch, side, down, across,
+            j0, j1,
+        )  # fmt: skip
         for channel in range(k):
             at = (group * k + channel) * size
             to_tiles(kind, run == lanes, src, taps, zeros, at, inputs, count, mine, channel * most, step)

@@ -79,9 +79,9 @@ def _joined(network: Network, spaced: frozenset[str]) -> dict[str, tuple[str, in
         if isinstance(layer.params, Concat):
             shape = network.shapes[layer.outputs[0]]
             axis = canonical_axis(layer.params.axis, shape)
+            in_one_piece = count(shape, 0, axis) == 1
             start = 0
             for blob in layer.inputs:
-                in_one_piece = count(shape, 0, axis) == 1
                 if blob not in network.inputs and (in_one_piece or (axis == 1 and blob in spaced)):
                     found.setdefault(blob, (layer.outputs[0], axis, start))
                 start += network.shapes[blob][axis]

@@ -59,10 +59,11 @@ def together(network: Network, outputs: Mapping[str, Written]) -> dict[str, list
         left = readers
         while left:
             first, *others = left
-            alike = [layer for layer in others if _alike(network, outputs, first, layer)]
-            if alike:
-                found[first.outputs[0]] = [first, *alike]
-            left = [layer for layer in others if not _alike(network, outputs, first, layer)]
+            alike, left = [first], []
+            for layer in others:
+                (alike if _alike(network, outputs, first, layer) else left).append(layer)
+            if len(alike) > 1:
+                found[first.outputs[0]] = alike
     return found
 
 

@@ -182,20 +182,19 @@ def forward_plan(
     network: Network,
     shapes: Mapping[str, Shape],
     dtype: np.dtype[Any],
-    keep: frozenset[str] | None,
-    by_sign: frozenset[str] = frozenset(),
+    by_sign: frozenset[str],
     known: ForwardPlan | None = None,
 ) -> ForwardPlan:
-    """The forward plan of a network for shapes of all its inputs; plans are kept with the network.
+    """The forward plan that relevance starts from: it keeps all blobs. Plans are kept with the network.
 
     One that is `known` is taken where none is kept any more.
     """
 
     def make() -> ForwardPlan:
-        return known or ForwardPlan(network.with_input_shapes(shapes), dtype, keep, by_sign)
+        return known or ForwardPlan(network.with_input_shapes(shapes), dtype, None, by_sign)
 
     key = tuple(shapes[blob] for blob in network.inputs)
-    plan: ForwardPlan = cached(network, ("forward", key, dtype.name, keep, by_sign), make)
+    plan: ForwardPlan = cached(network, ("forward", key, dtype.name, by_sign), make)
     return plan
 
 

@@ -86,7 +86,7 @@ class Session:
         """Take a forward plan, once: the one that forms the denominators of the first rules on its way."""
         if self._chosen is None:
             by_sign = frozenset(name for name, rule in rules.items() if divides_by_sign(rule))
-            self._chosen = forward_plan(self.network, shapes_of(self.inputs), self.x.dtype, None, by_sign)
+            self._chosen = forward_plan(self.network, shapes_of(self.inputs), self.x.dtype, by_sign)
 
     @property
     def _plan(self) -> ForwardPlan:
@@ -212,7 +212,7 @@ class Session:
 
         # Many settings must not crowd out the plan that all of them, and the sessions to come, share.
         plan = self._plan
-        forward_plan(self.network, shapes_of(self.inputs), self.x.dtype, None, plan.by_sign, plan)
+        forward_plan(self.network, shapes_of(self.inputs), self.x.dtype, plan.by_sign, plan)
         made: RelevancePlan = cached(self.network, ("relevance", id(plan), settings, key), make)
         return made
 
