@@ -172,7 +172,7 @@ class _Transform(Vectors):
         lanes = [lane + self.width * half for lane in range(self.width) for half in range(2)]
         halves = (lanes[: self.width], lanes[self.width :])
         pairs = zip(self.interleave(vectors[::2]), self.interleave(vectors[1::2]), strict=True)
-        return [self._pick(even, odd, half) for even, odd in pairs for half in halves]
+        return [self.pick(even, odd, half) for even, odd in pairs for half in halves]
 
     def deal(self, vectors: list[Any]) -> list[Any]:
         """The contrary: lanes dealt out to as many vectors in turn."""
@@ -180,7 +180,7 @@ class _Transform(Vectors):
             return vectors
         pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
         evens, odds = (
-            self.deal([self._pick(*pair, list(range(first, 2 * self.width, 2))) for pair in pairs]) for first in (0, 1)
+            self.deal([self.pick(*pair, list(range(first, 2 * self.width, 2))) for pair in pairs]) for first in (0, 1)
         )
         return [vector for pair in zip(evens, odds, strict=True) for vector in pair]
 
@@ -202,10 +202,6 @@ class _Transform(Vectors):
             piece = self.builder.shuffle_vector(value, value, chosen)
             pointer = self.builder.bitcast(self.builder.gep(base, [at]), piece.type.as_pointer())
             self.builder.store(piece, pointer, align=self.size)
-
-    def _pick(self, first: Any, second: Any, lanes: list[int]) -> Any:
-        """Some of the lanes of two vectors."""
-        return self.builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(ir.IntType(32), self.width), lanes))
 
 
 def _mirrored(matrix: np.ndarray) -> list[tuple[int, int]]:

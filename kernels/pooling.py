@@ -15,6 +15,7 @@ from caffe2lrp.kernels.flat import flat
 from caffe2lrp.kernels.launch import F2, F3, Float, Int, kernel
 from caffe2lrp.kernels.rows import copy_row
 from caffe2lrp.kernels.share import share
+from caffe2lrp.kernels.windows import LOWEST, find_maxima
 
 # Values of an image, with its padding, that one thread takes at a time: they stay in its cache.
 _BAND = 4096
@@ -165,7 +166,7 @@ def max_pooling(
     padding; long rows of windows with a stride are taken one by one instead.
     """
     start, stop = share(y.shape[0] * count, part, parts)
-    lowest = -x.dtype.type(3.4028234663852886e38)  # Caffe starts from -FLT_MAX, in double precision too
+    lowest = x.dtype.type(LOWEST)
     height_in, width_in = x.shape[1], x.shape[2]
     by_rows = sy > 1 and width_in >= _LONG_ROW
     step = 1 if by_rows else sy
@@ -207,6 +208,19 @@ def max_pooling(
             else:
                 for ox in range(y.shape[2]):
                     out[at + ox] = along[found + ox * sx]
+
+
+@kernel
+def max_pooling_of_few(
+    part: Int, parts: Int, x: F3, y: F3, kernel: Int, stride: Int, py: Int, px: Int, lanes: Int
+) -> None:
+    """The same for the windows of `windows.has_windows`, where lanes of a vector can be left out."""
+    start, stop = share(y.shape[0], part, parts)
+    height, width, rows, columns = x.shape[1], x.shape[2], y.shape[1], y.shape[2]
+    source, out = flat(x), flat(y)
+    for c in range(start, stop):
+        at, to = c * height * width, c * rows * columns
+        find_maxima(kernel, stride, source, at, height, width, -py, -px, out, to, rows, columns, lanes)
 
 
 @kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from caffe2lrp.kernels.compiling import cgutils, ir
@@ -31,9 +32,9 @@ class Vectors:
     def store(self, value: Any, base: Any, at: Any) -> None:
         self.builder.store(value, self.pointer(base, at), align=self.size)
 
-    def load_where(self, mask: Any, place: Any) -> Any:
-        """Those lanes that the mask has a 1 for, and zeros."""
-        return self._masked("load", self.vector, place, self._aligned, mask, self.zero)
+    def load_where(self, mask: Any, place: Any, others: Any = None) -> Any:
+        """Those lanes that the mask has a 1 for; the others are zeros, or those of `others`."""
+        return self._masked("load", self.vector, place, self._aligned, mask, self.zero if others is None else others)
 
     def store_where(self, mask: Any, value: Any, place: Any) -> None:
         """Store those lanes that the mask has a 1 for."""
@@ -66,3 +67,8 @@ class Vectors:
     def at_least(self, least: Any, value: Any) -> Any:
         # "not less than" lets NaN through, as max(0, NaN) of the plain loop does
         return self.builder.select(self.builder.fcmp_ordered("<", value, least), least, value)
+
+    def pick(self, first: Any, second: Any, lanes: Sequence[int]) -> Any:
+        """Some of the lanes of two vectors."""
+        chosen = ir.Constant(ir.VectorType(ir.IntType(32), self.width), list(lanes))
+        return self.builder.shuffle_vector(first, second, chosen)

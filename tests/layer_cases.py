@@ -599,6 +599,16 @@ CHOSEN: dict[str, list[Case]] = {
         (InnerProduct(2), [(1, 3, 17, 19)]),
     ],
     "Pooling": [
+        (Pooling("MAX", (3, 3), (1, 1), (1, 1)), [(2, 3, 14, 13)]),
+        (Pooling("MAX", (3, 3), (1, 1), (2, 1)), [(2, 3, 5, 37)]),  # rows of more than one vector
+        (Pooling("MAX", (3, 3), (2, 2)), [(2, 3, 28, 27)]),  # windows reach over the edge
+        (Pooling("MAX", (3, 3), (2, 2), (1, 2)), [(2, 3, 9, 68)]),
+        (Pooling("MAX", (3, 3), (2, 2), ceil=False), [(2, 3, 8, 36)]),
+        (Pooling("MAX", (2, 2), (2, 2)), [(2, 3, 7, 71)]),
+        (Pooling("MAX", (2, 2), (2, 2), (1, 0)), [(2, 3, 6, 3)]),
+        (Pooling("MAX", (3, 3), (1, 1), (1, 1)), [(2, 3, 1, 1)]),
+        (Pooling("MAX", (3, 3), (2, 1), (1, 1)), [(2, 3, 51, 53)]),
+        (Pooling("MAX", (5, 4), (2, 3), (2, 1)), [(2, 3, 12, 55)]),
         (Pooling("MAX", (3, 3), (2, 2)), [(2, 3, 6, 9)]),  # overhang
         (Pooling("AVE", (3, 3), (2, 2)), [(2, 3, 6, 9)]),
         (Pooling("MAX", (3, 3), (2, 2), ceil=False), [(1, 2, 6, 9)]),

@@ -123,6 +123,21 @@ def test_nan_reaches_the_output() -> None:
         assert np.isnan(y[1]).all()
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_maximum_passes_over_nan(stride: int) -> None:
+    network = chain((1, 2, 9, 37), pooling.Pooling("MAX", (3, 3), (stride, stride)))
+    x = random_input(network)
+    x[0, :, ::2, 1::5] = np.nan
+    x[0, 1, 2:6, 11:16] = np.nan
+    y = network.forward(x)["y0"]
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))[:, :, ::stride, ::stride]
+    expected = np.fmax.reduce(windows, axis=(4, 5))
+    np.testing.assert_array_equal(
+        y[..., : expected.shape[3]], np.where(np.isnan(expected), np.finfo("f").min, expected)
+    )
+    assert np.isnan(expected).any()
+
+
 def test_average_of_a_padded_window_counts_the_padding() -> None:
     # 4 wide, window 3, stride 3, padding 1: windows at -1 and 2; both reach one cell of padding or none beyond
     network = chain((1, 1, 1, 4), pooling.Pooling("AVE", (1, 3), (1, 3), (0, 1)))

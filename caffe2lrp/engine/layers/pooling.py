@@ -19,9 +19,12 @@ from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import eltwise
 from caffe2lrp.kernels import pooling as kernels
 from caffe2lrp.kernels import window_pooling as listed
+from caffe2lrp.kernels.gemm import tiles
 from caffe2lrp.kernels.launch import Program
+from caffe2lrp.kernels.rows import has_masks
 from caffe2lrp.kernels.selection import Selection, window_index
 from caffe2lrp.kernels.team import threads
+from caffe2lrp.kernels.windows import has_windows
 from caffe2lrp.layers.base import Shape, count
 from caffe2lrp.layers.pooling import SPP, Pooling
 
@@ -99,6 +102,9 @@ def _add_pooling(program: Program, params: Pooling, x: np.ndarray, y: np.ndarray
             program.add(listed.window_average, flat, *windows.table, windows.divisor, out, label=label)
         else:
             program.add(listed.window_expectation, flat, *windows.table, out, label=label)
+    elif params.method == "MAX" and has_masks() and has_windows(window):
+        kernel, stride, pad, lanes = window[0], window[2], window[4:], tiles(program.dtype).width
+        program.add(kernels.max_pooling_of_few, _planes(x), _planes(y), kernel, stride, *pad, lanes, label=label)
     elif params.method == "MAX":
         bands = kernels.bands_of(_planes(x), _planes(y), window)
         room = np.empty((threads(), 2 * bands.room), x.dtype)
