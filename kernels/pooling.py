@@ -15,7 +15,7 @@ from caffe2lrp.kernels.flat import flat
 from caffe2lrp.kernels.launch import F2, F3, Float, Int, kernel
 from caffe2lrp.kernels.rows import copy_row
 from caffe2lrp.kernels.share import share
-from caffe2lrp.kernels.windows import LOWEST, find_maxima
+from caffe2lrp.kernels.windows import LOWEST, find_maxima, pass_to_maxima
 
 # Values of an image, with its padding, that one thread takes at a time: they stay in its cache.
 _BAND = 4096
@@ -251,6 +251,22 @@ def max_pooling_relevance(
                             break
                     if found:
                         break
+
+
+@kernel
+def max_pooling_relevance_of_few(
+    part: Int, parts: Int, x: F3, y: F3, r: F3, r_in: F3, kernel: Int, stride: Int, py: Int, px: Int, lanes: Int
+) -> None:
+    """The same for the windows of `windows.has_windows`, where lanes of a vector can be left out."""
+    start, stop = share(y.shape[0], part, parts)
+    height, width, rows, columns = x.shape[1], x.shape[2], y.shape[1], y.shape[2]
+    source, highest, given, back = flat(x), flat(y), flat(r), flat(r_in)
+    for c in range(start, stop):
+        at, to = c * height * width, c * rows * columns
+        _set_all(back[at : at + height * width], x.dtype.type(0))
+        pass_to_maxima(
+            kernel, stride, source, at, height, width, -py, -px, highest, given, to, rows, columns, back, lanes
+        )
 
 
 # Cells up to which `max_pooling_relevance_by_runs` is faster, and values that it takes in one run.

@@ -91,6 +91,16 @@ def _flat(*arrays: np.ndarray) -> list[np.ndarray]:
     return [array.reshape(array.shape[0] * array.shape[1], -1) for array in arrays]
 
 
+def _are_few(window: tuple[int, ...]) -> bool:
+    """Whether windows are taken a vector at a time."""
+    return has_masks() and has_windows(window)
+
+
+def _few(window: tuple[int, ...], dtype: str) -> tuple[int, ...]:
+    """Such a window, and the lanes of a vector, for the kernels that do so."""
+    return window[0], window[2], *window[4:], tiles(dtype).width
+
+
 def _add_pooling(program: Program, params: Pooling, x: np.ndarray, y: np.ndarray, label: str) -> None:
     window = _window(params, x.shape)
     if not _is_plain(params, x.shape):
@@ -102,9 +112,8 @@ def _add_pooling(program: Program, params: Pooling, x: np.ndarray, y: np.ndarray
             program.add(listed.window_average, flat, *windows.table, windows.divisor, out, label=label)
         else:
             program.add(listed.window_expectation, flat, *windows.table, out, label=label)
-    elif params.method == "MAX" and has_masks() and has_windows(window):
-        kernel, stride, pad, lanes = window[0], window[2], window[4:], tiles(program.dtype).width
-        program.add(kernels.max_pooling_of_few, _planes(x), _planes(y), kernel, stride, *pad, lanes, label=label)
+    elif params.method == "MAX" and _are_few(window):
+        program.add(kernels.max_pooling_of_few, _planes(x), _planes(y), *_few(window, program.dtype), label=label)
     elif params.method == "MAX":
         bands = kernels.bands_of(_planes(x), _planes(y), window)
         room = np.empty((threads(), 2 * bands.room), x.dtype)
@@ -131,6 +140,9 @@ def _add_relevance(
     images = [_planes(array) for array in (x, y, r, target)]
     window = _window(params, x.shape)
     if params.method == "MAX" and not settings.average_max:
+        if _are_few(window):
+            program.add(kernels.max_pooling_relevance_of_few, *images, *_few(window, program.dtype), label=label)
+            return
         if window[0] * window[1] > kernels.FEW_CELLS:
             program.add(kernels.max_pooling_relevance, *images, *window, label=label)
             return
