@@ -121,7 +121,7 @@ def add_forward(
     room = places * step + places * together * layout.rows[0] * most
     vectors = chosen.side * most // layout.width  # that a row of outputs of `most` tiles consists of
     cuts = RUN * (most + layout.width) + vectors + 1 + 4 * (most + vectors)
-    zeros = np.zeros(chosen.side * (layout.width + 1), y.dtype)
+    zeros = np.zeros(chosen.side * layout.width + chosen.reach, y.dtype)
     program.add(
         winograd, pixels, taps, np.arange(channels) * most, line_tiles(len(x) * down * across, program.dtype),
         matrix.data, matrix.blocks_of(0), np.zeros(groups * rows, y.dtype) if bias is None else bias, zeros,

@@ -179,6 +179,27 @@ def test_minimal_filtering(mode: int, size: tuple[int, int], kind: int, dtype: s
         np.testing.assert_allclose(factor, np.maximum(y, 0), rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("kind", range(len(FILTERS)))
+def test_minimal_filtering_reads_nothing_behind_its_arrays(kind: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    zeros = np.zeros
+
+    def among_nan(shape: int, dtype: object) -> np.ndarray:
+        around = np.full(shape + 256, np.nan, dtype)
+        around[128:-128] = 0
+        return around[128:-128]
+
+    cells = FILTERS[kind].cells.shape[1]
+    rng, size = np.random.default_rng(8), (9, 28)
+    x, weight = rng.normal(0, 1, (1, 5, *size)), rng.normal(0, 1, (1, 6, 5, cells**2))
+    out, program = np.full((1, 6, *size), np.nan), Program("float64")
+    sliding = Sliding(x.shape, out.shape, (cells, cells), (1, 1), (cells // 2, cells // 2), (1, 1), 1)
+    monkeypatch.setattr(np, "zeros", lambda shape, dtype: (among_nan if isinstance(shape, int) else zeros)(shape, dtype))
+    winograd.add_forward(program, kind, sliding, weight, None, x, out, out, gemm.STORE, "convolution")
+    monkeypatch.undo()
+    program.run()
+    assert np.isfinite(out).all()
+
+
 @pytest.mark.parametrize(("filtering", "products"), zip(FILTERS, (4, 6, 7), strict=True))
 def test_filters_are_exact_in_fewer_products(filtering: Filter, products: int) -> None:
     rng = np.random.default_rng(9)
