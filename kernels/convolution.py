@@ -122,6 +122,16 @@ class Sliding:
             reaching.append({r // stride: k for k, r in enumerate(reach) if r % stride == 0})
         return reaching
 
+    def turned(self) -> Sliding | None:
+        """The way of the transposed product as that of a forward one with the cells in reverse; None where it is none.
+
+        It is one if pixels lie a step apart, and the padding does not reach beyond the kernel.
+        """
+        pad = (self.kernel[0] - 1 - self.pad[0], self.kernel[1] - 1 - self.pad[1])
+        if self.stride != (1, 1) or self.dilation != (1, 1) or min(pad) < 0:
+            return None
+        return replace(self, source=self.target, target=self.source, pad=pad)
+
     def backward(
         self, rows: int, taps: np.ndarray, grid: tuple[int, int], target: tuple[int, int],
         step: tuple[int, int] = (1, 1), start: tuple[int, int] = (0, 0),

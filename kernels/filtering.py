@@ -302,22 +302,25 @@ def to_tiles(typingctx, kind, whole, src, starts, zeros, s0, cuts, count, out, o
 
 
 @intrinsic
-def from_tiles(typingctx, kind, products, p0, step, count, bias, runs, line, out, o0, pitch, least):  # type: ignore[no-untyped-def]
+def from_tiles(typingctx, kind, products, p0, step, count, bias, runs, line, out, o0, pitch, least, times, factor):  # type: ignore[no-untyped-def]
     """A m A' + bias with m[q] = products[p0 + step * q + t], for whole vectors of tiles t < count.
 
     Each row of the outputs of a vector of tiles is as many vectors as a tile has columns, and goes where the runs say,
     those from line[i] to line[i + 1] for the i-th vector: place of its first lane in `out` behind o0, the first lane
-    that is stored, the one behind the last, and the number of rows, `pitch` apart. Values below `least` become that.
+    that is stored, the one behind the last, and the number of rows, `pitch` apart. Values below `least` become that;
+    with `times`, they are multiplied by the factors that lie as `out` does.
     """
     word = types.intp
-    signature = types.void(word, products, word, word, word, bias, runs, line, out, word, word, bias)
+    signature = types.void(
+        word, products, word, word, word, bias, runs, line, out, word, word, bias, types.boolean, factor
+    )
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind, products, p0, step, count, bias, runs, line, out, o0, pitch, least = arguments
+        kind, products, p0, step, count, bias, runs, line, out, o0, pitch, least, times, factor = arguments
         width = tiles(signature.args[1].dtype.name).width
-        source, cut, first_of, target = (
+        source, cut, first_of, target, factors = (
             data_of(context, builder, signature.args[i], array)
-            for i, array in ((1, products), (6, runs), (7, line), (8, out))
+            for i, array in ((1, products), (6, runs), (7, line), (8, out), (13, factor))
         )
         v, number = _Transform(builder, source.type.pointee, width), ir.IntType(64)
         added, floor = v.spread(bias), v.spread(least)
@@ -342,7 +345,12 @@ def from_tiles(typingctx, kind, products, p0, step, count, bias, runs, line, out
                         lanes = builder.xor(v.below(field(run, 1)), v.below(field(run, 2)))
                         for y in range(side):
                             mask = builder.and_(lanes, v.spread(builder.icmp_signed(">", field(run, 3), number(y))))
-                            v.store_where(mask, rows[y][i], v.pointer(target, to))
+                            with builder.if_else(times) as (multiplied, plain):
+                                with multiplied:
+                                    value = builder.fmul(rows[y][i], v.load_where(mask, v.pointer(factors, to)))
+                                    v.store_where(mask, value, v.pointer(target, to))
+                                with plain:
+                                    v.store_where(mask, rows[y][i], v.pointer(target, to))
                             to = builder.add(to, pitch)
 
         _emit_for_each(builder, kind, emit)

@@ -16,6 +16,7 @@ from caffe2lrp.kernels.compiling import device
 from caffe2lrp.kernels.convolution import (
     AHEAD,
     Geometry,
+    Packed,
     PackedMatrix,
     Sliding,
     along_memory,
@@ -25,9 +26,9 @@ from caffe2lrp.kernels.convolution import (
     unit_after,
 )
 from caffe2lrp.kernels.filtering import FILTERS, RUN, Filter, from_tiles, pieces, to_tiles
-from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, tiles
+from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, STORE_TIMES, tiles
 from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, kernel
-from caffe2lrp.kernels.planes import add_planes, plan_planes
+from caffe2lrp.kernels.planes import Source, add_planes, plan_planes
 from caffe2lrp.kernels.rows import has_masks
 from caffe2lrp.kernels.team import threads
 
@@ -98,23 +99,46 @@ def _geometry(sliding: Sliding, chosen: Filter) -> Geometry:
 
 
 def add_forward(
-    program: Program, kind: int, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, x: np.ndarray,
+    program: Program, kind: int, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, x: Source,
     y: np.ndarray, factor: np.ndarray, mode: int, label: str,
 ) -> None:  # fmt: skip
-    """As `convolution.add_forward`, by a filter of the kind that `choose` names; no mode that multiplies."""
+    """As `convolution.add_forward`, by a filter of the kind that `choose` names."""
+    matrix = PackedMatrix(_transformed_weight(weight, FILTERS[kind]))
+    _add(program, kind, sliding, matrix, bias, x, y, factor, mode, label)
+
+
+def add_transposed(
+    program: Program, kind: int, sliding: Sliding, weight: np.ndarray, s: Source, c: np.ndarray, factor: np.ndarray,
+    mode: int, label: str, packed: Packed,
+) -> None:  # fmt: skip
+    """As `convolution.add_transposed`, by a filter of the kind that `choose` names for the way that is turned."""
+    turned = sliding.turned()
+    assert turned is not None
+    if ("minimal", kind) not in packed:
+        cells = weight.transpose(0, 2, 1, 3)[..., ::-1]
+        packed["minimal", kind] = PackedMatrix(_transformed_weight(cells, FILTERS[kind]))
+    _add(program, kind, turned, packed["minimal", kind], None, s, c, factor, mode, label)
+
+
+def _add(
+    program: Program, kind: int, sliding: Sliding, matrix: PackedMatrix, bias: np.ndarray | None, src: Source,
+    y: np.ndarray, factor: np.ndarray, mode: int, label: str,
+) -> None:  # fmt: skip
+    """Append the product with transformed weights."""
     chosen, layout = FILTERS[kind], tiles(program.dtype)
     places = chosen.products**2
     down, across = _grid(sliding, chosen)
-    groups, (height, width) = sliding.group, sliding.source[2:]
+    images, groups, (height, width) = sliding.source[0], sliding.group, sliding.source[2:]
     rows, channels = sliding.target[1] // groups, sliding.source[1] // groups
-    pixels, taps, size = x.reshape(-1), width * np.arange(chosen.reach), height * width
+    taps, size = width * np.arange(chosen.reach), height * width
     pitch, origin = chosen.side * width, -sliding.pad[0] * width - sliding.pad[1]
+    x = src if isinstance(src, np.ndarray) else src.add_array(program, label)
+    pixels = x.reshape(-1)
     if not has_masks():  # then all pixels have to be there
         g = _geometry(sliding, chosen)
         planes = plan_planes(g, program.dtype, layout.width // 2)
         pixels, taps = add_planes(program, planes, g, x, label), planes.starts[: chosen.reach**2 : chosen.reach].copy()
         size, pitch, origin = len(planes.residues) * planes.size, planes.pitch, 0
-    matrix = PackedMatrix(_transformed_weight(weight, chosen))
     most = layout.columns
     step = channels * most + layout.width  # from a place to the next; vectors may end behind the last channel's tiles
     together = max(_KEPT // (places * layout.rows[0] * most), 1)
@@ -123,11 +147,11 @@ def add_forward(
     cuts = RUN * (most + layout.width) + vectors + 1 + 4 * (most + vectors)
     zeros = np.zeros(chosen.side * layout.width + chosen.reach, y.dtype)
     program.add(
-        winograd, pixels, taps, np.arange(channels) * most, line_tiles(len(x) * down * across, program.dtype),
+        winograd, pixels, taps, np.arange(channels) * most, line_tiles(images * down * across, program.dtype),
         matrix.data, matrix.blocks_of(0), np.zeros(groups * rows, y.dtype) if bias is None else bias, zeros,
         along_memory([y])[0], along_memory([factor])[0], np.empty(room * threads(), y.dtype),
         np.empty(cuts * threads(), np.int64), _run(across, chosen.side, layout.width), kind, chosen.side, places,
-        len(x), groups, rows, channels, matrix.rows, size, step, height, width, *sliding.pad, origin,
+        images, groups, rows, channels, matrix.rows, size, step, height, width, *sliding.pad, origin,
         *sliding.target[2:], y.strides[0] // y.itemsize, down, across, pitch, layout.width, most, together, mode,
         label=label,
     )  # fmt: skip
@@ -194,7 +218,7 @@ def winograd(
                         out, least = (x, zero) if second else (dst, zero if mode == STORE_RELU else -infinity)
                         from_tiles(
                             kind, products, at, rows_kept * most, columns, value, outputs, line, out, to, target_w,
-                            least,
+                            least, mode == STORE_TIMES, x,
                         )  # fmt: skip
         unit += last - i
         i = 0

@@ -153,7 +153,7 @@ def test_products_by_sign(sides: int, stride: tuple[int, int], dtype: str) -> No
     np.testing.assert_allclose(out, expected, rtol=0, atol=(1e-12 if dtype == "float64" else 1e-4))
 
 
-@pytest.mark.parametrize("mode", [gemm.STORE, gemm.STORE_RELU, gemm.STORE_BOTH])
+@pytest.mark.parametrize("mode", [gemm.STORE, gemm.STORE_RELU, gemm.STORE_TIMES, gemm.STORE_BOTH])
 @pytest.mark.parametrize("size", [(3, 3), (9, 12), (8, 21), (1, 30), (13, 13)])
 @pytest.mark.parametrize("kind", range(len(FILTERS)))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -179,22 +179,45 @@ def test_minimal_filtering(mode: int, size: tuple[int, int], kind: int, dtype: s
         np.testing.assert_allclose(factor, np.maximum(y, 0), rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("pad", [(0, 0), (1, 2), (2, 1)])
+@pytest.mark.parametrize("size", [(5, 6), (9, 12), (6, 31)])
+@pytest.mark.parametrize("kind", range(len(FILTERS)))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_minimal_filtering_of_the_transposed_product(
+    pad: tuple[int, int], size: tuple[int, int], kind: int, dtype: str
+) -> None:
+    rng = np.random.default_rng(10)
+    cells = FILTERS[kind].cells.shape[1]
+    shape, group = (2, 6, *size), 2
+    target = (2, 14, *(n + 2 * p - cells + 1 for n, p in zip(size, pad, strict=True)))
+    sliding = Sliding(shape, target, (cells, cells), (1, 1), pad, (1, 1), group)
+    weight, s = rng.normal(0, 1, (group, 7, 3, cells**2)).astype(dtype), rng.normal(0, 1, target).astype(dtype)
+    factor = rng.normal(0, 1, shape).astype(dtype)
+    found, packed = [np.full(shape, np.nan, dtype) for _ in range(3)], {}
+    program = Program(dtype)
+    convolution.add_transposed(program, sliding, weight, None, s, found[0], factor, gemm.STORE_TIMES, "convolution")
+    for out in found[1:]:  # the second time with what the weights were packed to
+        winograd.add_transposed(program, kind, sliding, weight, s, out, factor, gemm.STORE_TIMES, "convolution", packed)
+    program.run()
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-12 if dtype == "float64" else 2e-4)
+    np.testing.assert_array_equal(found[1], found[2])
+    assert len(packed) == 1
+
+
 @pytest.mark.parametrize("kind", range(len(FILTERS)))
 def test_minimal_filtering_reads_nothing_behind_its_arrays(kind: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    zeros = np.zeros
-
-    def among_nan(shape: int, dtype: object) -> np.ndarray:
-        around = np.full(shape + 256, np.nan, dtype)
+    def among_nan(size: int, dtype: object) -> np.ndarray:
+        around = np.full(size + 256, np.nan, dtype)
         around[128:-128] = 0
         return around[128:-128]
 
     cells = FILTERS[kind].cells.shape[1]
     rng, size = np.random.default_rng(8), (9, 28)
     x, weight = rng.normal(0, 1, (1, 5, *size)), rng.normal(0, 1, (1, 6, 5, cells**2))
-    out, program = np.full((1, 6, *size), np.nan), Program("float64")
+    out, program, bias = np.full((1, 6, *size), np.nan), Program("float64"), np.zeros(6)
     sliding = Sliding(x.shape, out.shape, (cells, cells), (1, 1), (cells // 2, cells // 2), (1, 1), 1)
-    monkeypatch.setattr(np, "zeros", lambda shape, dtype: (among_nan if isinstance(shape, int) else zeros)(shape, dtype))
-    winograd.add_forward(program, kind, sliding, weight, None, x, out, out, gemm.STORE, "convolution")
+    monkeypatch.setattr(np, "zeros", among_nan)
+    winograd.add_forward(program, kind, sliding, weight, bias, x, out, out, gemm.STORE, "convolution")
     monkeypatch.undo()
     program.run()
     assert np.isfinite(out).all()

@@ -155,10 +155,14 @@ class _Products:
 
     def transposed(
         self, program: Program, weight: np.ndarray, s: Source, c: np.ndarray, factor: np.ndarray, mode: int,
-        packed: Packed, sides: int = 0,
+        packed: Packed, sides: int = 0, minimal: float = 0,
     ) -> None:  # fmt: skip
-        """Append c = weight^T * s, times `factor` by `mode`; what the weights are packed to is kept for other plans."""
-        self._add(program, not self.turned, weight, None, s, c, factor, mode, f"{self.label} back", packed, sides)
+        """Append c = weight^T * s, times `factor` by `mode`; what the weights are packed to is kept for other plans.
+
+        `sides` and `minimal` as in `forward`.
+        """
+        label = f"{self.label} back"
+        self._add(program, not self.turned, weight, None, s, c, factor, mode, label, packed, sides, minimal)
 
     def _add(
         self, program: Program, transposed: bool, weight: np.ndarray, bias: np.ndarray | None, src: Source,
@@ -174,14 +178,15 @@ class _Products:
         if isinstance(sliding, SlidingVolume):
             add_volume = volume.add_transposed if transposed else volume.add_forward
             add_volume(program, sliding, *arguments)
+            return
+        way = sliding.turned() if transposed else sliding
+        kind = winograd.choose(way, program.dtype, minimal) if minimal and way else None
+        if kind is not None and transposed:
+            winograd.add_transposed(program, kind, sliding, weight, src, dst, factor, mode, label, packed)
+        elif kind is not None:
+            winograd.add_forward(program, kind, sliding, *arguments)
         elif transposed:
             add_transposed(program, sliding, *arguments, packed, sides)
-        elif (
-            minimal
-            and isinstance(src, np.ndarray)
-            and (kind := winograd.choose(sliding, program.dtype, minimal)) is not None
-        ):
-            winograd.add_forward(program, kind, sliding, weight, bias, src, dst, factor, mode, label)
         else:
             add_forward(program, sliding, *arguments, sides)
 
@@ -230,7 +235,8 @@ def _without_input(plan: RelevancePlan, call: LinearCall, products: _Products) -
         z = constant(norms.reshape(-1, *[1] * (call.r.ndim - 2)), call.r.shape, plan.dtype)
         call.ledger.terms.append(Term(call.r, z, s, None, denominator.factor, 0.0))
     target = products.images(plan.into(call.layer.inputs[0]))
-    products.transposed(plan.program, weight, s, target, target, STORE, {})
+    minimal = denominator.parts == (FULL,)
+    products.transposed(plan.program, weight, s, target, target, STORE, {}, minimal=minimal)
 
 
 def _with_sources(plan: RelevancePlan, call: LinearCall, products: _Products) -> None:
@@ -255,7 +261,8 @@ def _with_sources(plan: RelevancePlan, call: LinearCall, products: _Products) ->
     s = Shares([r.reshape(grouped) for r in arrived], z, [(d.factor, d.epsilon, d.mode) for d in rule.denominators])
     target = products.images(plan.into(layer.inputs[0]))
     shares = target if len(rule.sources) == 1 else plan.new(sources.shape)
-    products.transposed(plan.program, weight, s, shares, sources, STORE_TIMES, packed, _sides(rule, products))
+    sides, minimal = _sides(rule, products), all(d.parts == (FULL,) for d in rule.denominators)
+    products.transposed(plan.program, weight, s, shares, sources, STORE_TIMES, packed, sides, minimal)
     if shares is target:
         return
     whole = target if sources.shape[2:] == target.shape[2:] else plan.new((*target.shape[:2], *sources.shape[2:]))
