@@ -435,15 +435,15 @@ def line_tiles(length: int, dtype: str) -> np.ndarray:
     return np.stack([np.minimum(starts, last), counts], axis=1).astype(np.int64)
 
 
-def multiply(rows, halves, a, a0, ahead, b, b0, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+def multiply(rows, halves, a, a0, ahead, b, b0, coming, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
     """The micro-kernel, in the tile size and precision asked for; by sign where the sources lie `apart`."""
 
 
 @overload(multiply)
-def _multiply_overload(rows, halves, a, a0, ahead, b, b0, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+def _multiply_overload(rows, halves, a, a0, ahead, b, b0, coming, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
     # a function of its own: its code is there once for all calls
-    def multiply(rows, halves, a, a0, ahead, b, b0, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
-        micro_kernel(rows, halves, a, a0, ahead, b, b0, apart, starts, k, bias, row0, c, c0, stride, x, mode)
+    def multiply(rows, halves, a, a0, ahead, b, b0, coming, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+        micro_kernel(rows, halves, a, a0, ahead, b, b0, coming, apart, starts, k, bias, row0, c, c0, stride, x, mode)
 
     return multiply
 
@@ -479,6 +479,9 @@ def finish(tile, apart, columns, rows, dst, x, base, plane, gw, pitch, width, sx
 
 
 AHEAD = 512  # values of the weights that are asked for before they are needed
+# Lines that a row of pixels of a tile may touch. The last blocks of weights ask for one each of the next tile: what is
+# asked for earlier is no longer in the cache when it is needed.
+_LINES = 4
 _SHORT = 300  # terms of a sum that is over before the stores of the tile before it are
 
 
@@ -496,6 +499,16 @@ def _prefetch(dst, x, at, rows, plane, columns, mode):  # type: ignore[no-untype
         elif mode == STORE_BOTH:
             for i in range(place, place + columns, step):
                 prefetch_to_write(x, i)
+
+
+@device
+def _next_tile(table, t, image, images, per_image):  # type: ignore[no-untyped-def]
+    """Where the pixels begin of the tile that comes after tile t of an image; after the last, those of that itself."""
+    if t + 1 < table.shape[0]:
+        t += 1
+    elif image + 1 < images:
+        t, image = 0, image + 1
+    return image * per_image + table[t, 0]
 
 
 @device
@@ -557,15 +570,20 @@ def convolution(
         b0 = (n * groups + group) * per_group + table[t, 0] + side * apart
         off = apart - 2 * side * apart
         c0 = blocks[i, 6] + n * blocks[i, 7] + group * m * plane
+        to = c0 + table[t, 1]
+        coming, line = 0, i - max(blocks.shape[0] - _LINES, 0)
+        if line >= 0:
+            coming = _next_tile(table, t, n * groups + group, batch * groups, per_group) - b0
+            coming += line * LINE // src.itemsize
         if k < _SHORT:
-            _prefetch(dst, x, c0 + table[t, 1], valid, plane, halves * lanes // 2, mode)
+            _prefetch(dst, x, to, valid, plane, halves * lanes // 2, mode)
         if table[t, 3] != 0 and valid == rows:
-            multiply(
-                rows, halves, a, a0, AHEAD, src, b0, off, starts, k, bias, row0, dst, c0 + table[t, 1], plane, x, mode
-            )
+            multiply(rows, halves, a, a0, AHEAD, src, b0, coming, off, starts, k, bias, row0, dst, to, plane, x, mode)
         else:
             columns = halves * lanes // 2
-            multiply(rows, halves, a, a0, AHEAD, src, b0, off, starts, k, bias, row0, tile, 0, columns, x, STORE)
+            multiply(
+                rows, halves, a, a0, AHEAD, src, b0, coming, off, starts, k, bias, row0, tile, 0, columns, x, STORE
+            )
             finish(
                 tile, columns, columns, valid, dst, x, c0, plane, gw, pitch, target_w, step_x, step_y, x0, y0,
                 table[t, 0], limit, mode,

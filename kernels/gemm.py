@@ -83,21 +83,24 @@ def pack_rows(matrices: np.ndarray, cut: list[int]) -> np.ndarray:
 
 
 @intrinsic
-def micro_kernel(typingctx, rows, halves, a, a0, ahead, b, b0, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+def micro_kernel(  # type: ignore[no-untyped-def]
+    typingctx, rows, halves, a, a0, ahead, b, b0, coming, apart, starts, k, bias, row0, c, c0, stride, x, mode
+):
     """One tile of the product, of `rows` rows and `halves` half vectors, as `Tiles` has them.
 
-    While it reads A it asks for what lies `ahead`: the processor by itself does so within pages of 4 KB only.
+    While it reads A and B it asks for what lies so many values `ahead` in A, and for what is `coming` so many values
+    behind each row of B: the processor by itself does so within pages of 4 KB only.
     Where `apart` is not 0, negative values of A are multiplied with rows of B that lie `apart` from those of the
     others.
     """
     word = types.intp
     signature = types.void(
-        word, word, a, word, word, b, word, word, starts, word, bias, word, c, word, word, x, word
+        word, word, a, word, word, b, word, word, word, starts, word, bias, word, c, word, word, x, word
     )  # fmt: skip
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         rows, halves, *rest = arguments
-        apart = arguments[7]
+        apart = arguments[8]
         layout = tiles(signature.args[2].dtype.name)
         done = builder.append_basic_block("done")
         by_sign = builder.zext(builder.icmp_signed("!=", apart, apart.type(0)), apart.type)
@@ -152,9 +155,9 @@ class _Tile(Vectors):
         self, context: Any, builder: Any, kinds: Any, arguments: Any, rows: int, vectors: int, width: int, by_sign: bool
     ) -> None:  # fmt: skip
         self.rows, self.vectors, self.by_sign = rows, vectors, by_sign
-        a, self.a0, self.ahead, b, self.b0, self.apart, starts, self.k, bias, self.row0, *rest = arguments
+        a, self.a0, self.ahead, b, self.b0, self.coming, self.apart, starts, self.k, bias, self.row0, *rest = arguments
         c, self.c0, self.stride, x, self.mode = rest
-        pointed = ((0, a), (3, b), (6, starts), (8, bias), (10, c), (13, x))
+        pointed = ((0, a), (3, b), (7, starts), (9, bias), (11, c), (14, x))
         self.a, self.b, self.starts, self.bias, self.c, self.x = (
             data_of(context, builder, kinds[i], array) for i, array in pointed
         )
@@ -214,6 +217,7 @@ class _Tile(Vectors):
         columns = self._columns(b_row)
         others = self._columns(builder.add(b_row, self.apart)) if self.by_sign else columns
         emit_prefetch(builder, self.a, builder.add(a_row, self.ahead), write=0)
+        emit_prefetch(builder, self.b, builder.add(b_row, self.coming), write=0)
         added = []
         for m in range(self.rows):
             factor = self._spread_from(self.a, builder.add(a_row, self._int(m)))

@@ -205,7 +205,7 @@ def winograd(
                     a0 = (group * places + q) * packed_rows * k + blocks[block, 3]
                     row = q * rows_kept + blocks[block, 0] - blocks[first, 0]
                     multiply(
-                        blocks[block, 1], halves, a, a0, AHEAD, mine, q * step, 0, starts, k, zeros, 0, products,
+                        blocks[block, 1], halves, a, a0, AHEAD, mine, q * step, 0, 0, starts, k, zeros, 0, products,
                         row * most, most, x, STORE,
                     )  # fmt: skip
             for block in range(first, end):
