@@ -13,7 +13,7 @@ from tests.bench.limits import RULES, Machine, limit_ms
 from tests.bench.networks import TITLES, random_input
 from tests.bench.peers import Peer, check_forward, check_map, onnxruntime_forward, opencv_forward
 from tests.bench.report import Bounds, Row, against, times_faster
-from tests.bench.timing import run_times
+from tests.bench.timing import run_turns
 
 if TYPE_CHECKING:
     from tests.bench.context import Bench
@@ -58,12 +58,16 @@ def forward_of(
             functions[name] = lambda run=run: run(x)  # type: ignore[misc]
     if peers["torch"].version:
         functions["torch"] = _torch_forward(network, x, threads)
-    times = run_times(functions, runs)
-    share = limit_ms(network, machine, "forward") / times["ours"]
+    turns = run_turns(functions, runs)
+    ours = turns.usual("ours")
+    share = limit_ms(network, machine, "forward") / ours
     for name in ("onnxruntime", "OpenCV", "torch"):
         held = bounds if bounds and name == "onnxruntime" else (None, None)
-        note = "" if name in times else "missing"
-        yield against("forward", title, times["ours"], name, times.get(name), held, share=share, note=note)
+        if name in turns:
+            ratio = turns.quotient("ours", name)
+            yield against("forward", title, ours, name, turns.usual(name), held, ratio, share=share)
+        else:
+            yield against("forward", title, ours, name, None, held, share=share, note="missing")
 
 
 def _torch_forward(network: Network, x: np.ndarray, threads: int) -> Callable[[], Any]:
@@ -106,10 +110,11 @@ def explanations_of(
             run = peer.explain
             check_map("zennit", functions["ours"]().relevance, run(rule, TARGET))
             functions["zennit"] = lambda rule=rule, run=run: run(rule, TARGET)  # type: ignore[misc]
-        times = run_times(functions, runs)
-        share = limit_ms(network, machine, rule) / times["ours"]
-        note = "" if "zennit" in times else "missing"
-        yield times_faster(
-            "explain", f"{title} {rule}", times["ours"], "zennit", times.get("zennit"), bounds[rule], share=share,
-            note=note,
-        )  # fmt: skip
+        turns = run_turns(functions, runs)
+        ours, what = turns.usual("ours"), f"{title} {rule}"
+        share = limit_ms(network, machine, rule) / ours
+        if "zennit" in turns:
+            theirs, ratio = turns.usual("zennit"), turns.quotient("zennit", "ours")
+            yield times_faster("explain", what, ours, "zennit", theirs, bounds[rule], ratio, share=share)
+        else:
+            yield times_faster("explain", what, ours, "zennit", None, bounds[rule], share=share, note="missing")

@@ -60,17 +60,21 @@ class Row:
         return self.value >= bound if self.more else self.value <= bound
 
 
-def against(section: str, what: str, ours: float, peer: str, theirs: float | None, bounds: Bounds, **more: Any) -> Row:
-    """A row of milliseconds whose ratio is our time over that of a peer: less is better."""
-    ratio = None if theirs is None else ours / theirs
+def against(
+    section: str, what: str, ours: float, peer: str, theirs: float | None, bounds: Bounds, ratio: float | None = None,
+    **more: Any,
+) -> Row:  # fmt: skip
+    """A row of milliseconds whose ratio is our time over that of a peer (or is given): less is better."""
+    ratio = ours / theirs if ratio is None and theirs is not None else ratio
     return Row(section, what, ours, "ms", peer, theirs, ratio, *bounds, **more)
 
 
 def times_faster(
-    section: str, what: str, ours: float, peer: str, theirs: float | None, bounds: Bounds, **more: Any
-) -> Row:
-    """A row of milliseconds whose ratio is a peer's time over ours: greater is better."""
-    ratio = None if theirs is None else theirs / ours
+    section: str, what: str, ours: float, peer: str, theirs: float | None, bounds: Bounds, ratio: float | None = None,
+    **more: Any,
+) -> Row:  # fmt: skip
+    """A row of milliseconds whose ratio is a peer's time over ours (or is given): greater is better."""
+    ratio = theirs / ours if ratio is None and theirs is not None else ratio
     return Row(section, what, ours, "ms", peer, theirs, ratio, *bounds, more=True, **more)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,13 @@ import numpy as np
 import caffe2lrp
 from caffe2lrp.ir import Network
 from caffe2lrp.kernels import team
+from caffe2lrp.kernels.eltwise import fill
+from caffe2lrp.kernels.launch import Program
 from tests.bench.limits import RULES, measure_bandwidth, measure_product
 from tests.bench.networks import TITLES, random_input
 from tests.bench.peers import Peer, onnxruntime_forward
 from tests.bench.report import Bounds, Row, against, times_faster
-from tests.bench.timing import run_times
+from tests.bench.timing import run_times, run_turns
 
 if TYPE_CHECKING:
     from tests.bench.context import Bench
@@ -24,6 +27,7 @@ BATCH: dict[str, Bounds] = {"googlenet": (0.85, None), "caffenet": (0.45, None)}
 TARGETS: Bounds = (1.0, None)
 AREA: Bounds = (1.1, None)  # linear within a tenth
 SIZES = (227, 454, 908)
+FAR = 200  # nanoseconds; two cores with a common cache meet in about half of that
 
 _NONE: Bounds = (None, None)
 
@@ -80,10 +84,39 @@ def thread_rows(network: Network, title: str, runs: int) -> Iterator[Row]:
                 team.set_threads(count)
                 run()
 
-            times = run_times({"one": lambda on=on: on(1), "two": lambda on=on: on(2)}, runs)  # type: ignore[misc]
-            yield times_faster("scaling", f"{title} {name}, 2 threads", times["two"], "1 thread", times["one"], THREADS)
+            meetings: list[float] = []
+            functions = {"one": lambda on=on: on(1), "two": lambda on=on: on(2)}  # type: ignore[misc]
+            turns = run_turns(functions, runs, lambda meetings=meetings: meetings.append(meeting_ns()))  # type: ignore[misc]
+            one, two, ratio = turns.usual("one"), turns.usual("two"), turns.quotient("one", "two")
+            note = _apart(np.array(meetings), np.divide(turns["one"], turns["two"]))
+            what = f"{title} {name}, 2 threads"
+            yield times_faster("scaling", what, two, "1 thread", one, THREADS, ratio, note=note)
     finally:
         team.set_threads(before)
+
+
+def meeting_ns(calls: int = 2000) -> float:
+    """Nanoseconds that two threads need to wait for each other between two calls that do nothing else."""
+    team.set_threads(2)
+    program = Program("float32")
+    for _ in range(calls):
+        program.add(fill, np.zeros(2, np.float32), 0.0)
+    program.run()
+    started = time.perf_counter()
+    program.run()
+    return 1e9 * (time.perf_counter() - started) / calls
+
+
+def _apart(meetings: np.ndarray, ratios: np.ndarray) -> str:
+    """What there is to say of turns in which the cores were far from each other: a virtual machine may be moved."""
+    far = meetings > FAR
+    if far.all() or not far.any():
+        return f"threads meet in {np.median(meetings):.0f} ns"
+    groups = [
+        f"{np.median(ratios[chosen]):.2f} ({chosen.sum()} turns, {np.median(meetings[chosen]):.0f} ns)"
+        for chosen in (~far, far)
+    ]
+    return "threads meet soon: {}, late: {}".format(*groups)
 
 
 def batch_rows(
@@ -97,13 +130,14 @@ def batch_rows(
         if name == "forward" and peers["onnxruntime"].version:
             run = onnxruntime_forward(network.with_batch(size), threads)
             functions["onnxruntime"] = lambda run=run: run(x)  # type: ignore[misc]
-        times = run_times(functions, runs)
-        held = bounds if name == "forward" else _NONE
+        turns = run_turns(functions, runs)
+        ours, held = turns.usual("many") / size, bounds if name == "forward" else _NONE
         what = f"{title} {name}, batch {size}, per image"
-        yield against("scaling", what, times["many"] / size, "batch 1", times["one"], held)
-        if "onnxruntime" in times:
-            theirs = times["onnxruntime"] / size
-            yield against("scaling", f"{what}, beside", times["many"] / size, "onnxruntime", theirs, _NONE)
+        ratio = turns.quotient("many", "one") / size
+        yield against("scaling", what, ours, "batch 1", turns.usual("one"), held, ratio)
+        if "onnxruntime" in turns:
+            theirs, ratio = turns.usual("onnxruntime") / size, turns.quotient("many", "onnxruntime")
+            yield against("scaling", f"{what}, beside", ours, "onnxruntime", theirs, _NONE, ratio)
 
 
 def target_rows(network: Network, title: str, count: int, runs: int) -> Iterator[Row]:

@@ -22,23 +22,50 @@ def usual(values: Sequence[float]) -> float:
     return float(min(values) if BEST else np.median(values))
 
 
-def run_times(functions: Mapping[str, Callable[[], Any]], runs: int) -> dict[str, float]:
-    """Milliseconds of a run of each function; they take turns, so that a slow moment hits all alike.
+class Turns(dict[str, list[float]]):
+    """Milliseconds of each function, turn by turn."""
+
+    def usual(self, name: str) -> float:
+        """The time of a function that counts."""
+        return usual(self[name])
+
+    def quotient(self, above: str, below: str) -> float:
+        """How often one function's time goes into the other's.
+
+        Within each turn, so that it is the same where the machine was slow for some turns.
+        """
+        if BEST:
+            return self.usual(above) / self.usual(below)
+        return float(np.median(np.divide(self[above], self[below])))
+
+
+def run_turns(
+    functions: Mapping[str, Callable[[], Any]], runs: int, between: Callable[[], None] | None = None
+) -> Turns:
+    """Let functions take turns, so that a slow moment hits all alike; `between` is called before each turn.
 
     After each pause a function runs once untimed: what is timed is the program in use, not cores that wake up and
     caches that another program has filled.
     """
-    times: dict[str, list[float]] = {name: [] for name in functions}
+    turns = Turns({name: [] for name in functions})
     for function in functions.values():
         function()
     for _ in range(runs):
+        if between is not None:
+            between()
         for name, function in functions.items():
             time.sleep(PAUSE)
             function()
             started = time.perf_counter()
             function()
-            times[name].append(1e3 * (time.perf_counter() - started))
-    return {name: usual(values) for name, values in times.items()}
+            turns[name].append(1e3 * (time.perf_counter() - started))
+    return turns
+
+
+def run_times(functions: Mapping[str, Callable[[], Any]], runs: int) -> dict[str, float]:
+    """Milliseconds of a run of each function; they take turns."""
+    turns = run_turns(functions, runs)
+    return {name: turns.usual(name) for name in turns}
 
 
 def run_python(arguments: list[str], environment: Mapping[str, str] | None = None) -> str:
