@@ -127,13 +127,9 @@ class Program:
         """Compile or load all kernels of the program."""
         if self._tables is not None:
             return
+        compile_kernels([self])
         # A Python function has the address 0 and no record: its place is never walked over.
         calls = [(None, []) if callable(call) else call for call in self._calls]
-        missing = {f for f, _ in calls if f is not None and self.dtype not in f._addresses}
-        if missing:
-            from caffe2lrp.kernels import compiling
-
-            compiling.compile_all(sorted(missing, key=lambda f: f.name), self.dtype, team.threads())
         offsets = np.cumsum([0, *(len(r) for _, r in calls)])[:-1].astype(np.int64)
         words = np.array([w for _, r in calls for w in r], np.int64)
         records = words.ctypes.data + 8 * offsets
@@ -172,6 +168,16 @@ class Program:
         if start < stop:
             assert self._tables is not None
             team.run(stop - start, [table + 8 * start for table in self._tables], self._room)
+
+
+def compile_kernels(programs: Sequence[Program]) -> None:
+    """Compile or load all kernels of programs of one precision; the more at once, the better cores share the work."""
+    called = {call[0] for program in programs for call in program._calls if not callable(call)}
+    missing = [f for f in called if programs[0].dtype not in f._addresses]
+    if missing:
+        from caffe2lrp.kernels import compiling
+
+        compiling.compile_all(sorted(missing, key=lambda f: f.name), programs[0].dtype, team.threads())
 
 
 _scratch: dict[str, np.ndarray] = {}

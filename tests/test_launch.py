@@ -352,6 +352,31 @@ compiling._load = wait
     assert len([name for name in kept(tmp_path) if "_float32" in name]) == count
 
 
+# Compiles kernels in two goes and prints how many helpers there were; then waits until the last is gone.
+RUN_TWICE = """
+from caffe2lrp.kernels import affine, activation, compiling, eltwise, helpers, launch
+helpers._PATIENCE, started, original = 8.0, [], helpers.subprocess.Popen
+def start(*arguments, **settings):
+    started.append(original(*arguments, **settings))
+    return started[-1]
+helpers.subprocess.Popen = start
+kernels = [v for m in (activation, eltwise, affine) for v in vars(m).values() if isinstance(v, launch.Kernel)]
+for first in (0, 6):
+    compiling.compile_all(kernels[first : first + 6], "float32", 2)
+print(len(started))
+helpers._PATIENCE = 0.1
+for helper in helpers._helpers:
+    helper._rest()
+    helper._thread.join(20)
+    assert not helper.is_there()
+assert started[0].poll() == 0
+"""
+
+
+def test_a_helper_stays_for_a_while(tmp_path: Path) -> None:
+    assert run_python(RUN_TWICE, NUMBA_CACHE_DIR=str(tmp_path)).split() == ["1"]
+
+
 @pytest.mark.parametrize("program", ["/nowhere/python", "/bin/false"])
 def test_without_help_all_is_compiled_here(program: str, tmp_path: Path) -> None:
     assert run_many(tmp_path, f"sys.executable = {program!r}") == (10, 10)

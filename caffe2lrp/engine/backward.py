@@ -141,6 +141,7 @@ class RelevancePlan:
             blob: self.relevance[blob] if blob in self.relevance else np.zeros(shape, self.dtype)
             for blob, shape in self.network.inputs.items()
         }
+        launch.compile_kernels([forward.program, self._derivation, self.program])
 
     def _dependent_blobs(self) -> set[str]:
         """The inputs and all blobs whose values come from them; others are constant or only chosen by them."""
