@@ -17,7 +17,7 @@ from caffe2lrp.kernels.share import share
 from caffe2lrp.layers.inner_product import InnerProduct
 from tests.bench.networks import TITLES, random_input
 from tests.bench.report import Row, against
-from tests.bench.timing import run_python, run_times, usual
+from tests.bench.timing import Turns, run_python, run_times
 
 if TYPE_CHECKING:
     from tests.bench.context import Bench
@@ -33,7 +33,7 @@ RULES: dict[str, dict[str, Any]] = {
 _PRODUCTS = {"forward": 1, "epsilon": 2, "alphabeta": 4, "epsilon_alpha2_beta1": 4, "epsilon_plus": 3}
 """Products with the weights of a convolution that a pass needs: forward, for further denominators, and back."""
 
-_ROUNDS = 4
+_AT_ONCE = 2  # runs of a turn
 
 
 @dataclass(frozen=True)
@@ -187,14 +187,12 @@ def fully_connected_rows(network: Network, title: str, rule: str, runs: int) -> 
 
     dense = {layer.name: layer for layer in network.layers if isinstance(layer.params, InnerProduct)}
     reading = _reading(sum(layer.weights["weight"].size for layer in dense.values()))
-    found: dict[str, list[float]] = {"forward": [], "back": [], "read": []}
-    for _ in range(_ROUNDS):
-        each = -(-runs // _ROUNDS)
-        steps = profile(network, rule, each)
+    turns = Turns({"forward": [], "back": [], "read": []})
+    for _ in range(-(-runs // _AT_ONCE)):
+        steps = profile(network, rule, _AT_ONCE)
         for way, ways in (("forward", ("forward",)), ("back", ("derive", "back"))):
-            found[way].append(sum(step.ms for step in steps if step.way in ways and step.layer in dense))
-        found["read"].append(run_times({"read": reading}, each)["read"])
-    forward, back, read_ms = (usual(values) for values in found.values())
-    for way, spent in (("forward", forward), ("back", back)):
-        what = f"{title} {rule}, fully connected, {way}"
-        yield against("limits", what, spent, "one read of weights", read_ms, (1.4, 1.2))
+            turns[way].append(sum(step.ms for step in steps if step.way in ways and step.layer in dense))
+        turns["read"].append(run_times({"read": reading}, _AT_ONCE)["read"])
+    for way in ("forward", "back"):
+        what, ratio = f"{title} {rule}, fully connected, {way}", turns.quotient(way, "read")
+        yield against("limits", what, turns.usual(way), "one read of weights", turns.usual("read"), (1.4, 1.2), ratio)
