@@ -165,25 +165,6 @@ class _Transform(Vectors):
     def _constant(self, value: float) -> Any:
         return ir.Constant(self.vector, [float(np.float32(value)) if self.size == 4 else value] * self.width)
 
-    def interleave(self, vectors: list[Any]) -> list[Any]:
-        """Vectors with the lanes of all in turn; their number is a power of two."""
-        if len(vectors) == 1:
-            return vectors
-        lanes = [lane + self.width * half for lane in range(self.width) for half in range(2)]
-        halves = (lanes[: self.width], lanes[self.width :])
-        pairs = zip(self.interleave(vectors[::2]), self.interleave(vectors[1::2]), strict=True)
-        return [self.pick(even, odd, half) for even, odd in pairs for half in halves]
-
-    def deal(self, vectors: list[Any]) -> list[Any]:
-        """The contrary: lanes dealt out to as many vectors in turn."""
-        if len(vectors) == 1:
-            return vectors
-        pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
-        evens, odds = (
-            self.deal([self.pick(*pair, list(range(first, 2 * self.width, 2))) for pair in pairs]) for first in (0, 1)
-        )
-        return [vector for pair in zip(evens, odds, strict=True) for vector in pair]
-
     def dealt(self, load: Callable[[int, int], Any], several: int, count: int) -> list[Any]:
         """Vectors of the pixels 0, n, 2 n, ... of n vectors, and those of the pixels behind.
 

@@ -72,3 +72,22 @@ class Vectors:
         """Some of the lanes of two vectors."""
         chosen = ir.Constant(ir.VectorType(ir.IntType(32), self.width), list(lanes))
         return self.builder.shuffle_vector(first, second, chosen)
+
+    def interleave(self, vectors: list[Any]) -> list[Any]:
+        """Vectors with the lanes of all in turn; their number is a power of two."""
+        if len(vectors) == 1:
+            return vectors
+        lanes = [lane + self.width * half for lane in range(self.width) for half in range(2)]
+        halves = (lanes[: self.width], lanes[self.width :])
+        pairs = zip(self.interleave(vectors[::2]), self.interleave(vectors[1::2]), strict=True)
+        return [self.pick(even, odd, half) for even, odd in pairs for half in halves]
+
+    def deal(self, vectors: list[Any]) -> list[Any]:
+        """The contrary: lanes dealt out to as many vectors in turn."""
+        if len(vectors) == 1:
+            return vectors
+        pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+        evens, odds = (
+            self.deal([self.pick(*pair, list(range(first, 2 * self.width, 2))) for pair in pairs]) for first in (0, 1)
+        )
+        return [vector for pair in zip(evens, odds, strict=True) for vector in pair]

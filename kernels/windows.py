@@ -35,7 +35,7 @@ class _Windows(Vectors):
 
     def __init__(self, builder: Any, kernel: int, stride: int, image: Any, kind: Any, width: Any, x: Any) -> None:
         super().__init__(builder, image.type.pointee, tiles(kind.dtype.name).width)
-        self.kernel, self.stride, self.image, self.columns = kernel, stride, image, width
+        self.stride, self.image = stride, image
         self.starts = [i if stride == 1 else i * self.width for i in range(kernel)]
         b = builder
         places = [b.add(x, _NUMBER(i)) for i in self.starts]
@@ -50,7 +50,7 @@ class _Windows(Vectors):
         """The cells of a row of each window, from the vectors of pixels."""
         if self.stride == 1:
             return list(values)
-        evens, odds = (self.pick(values[0], values[1], range(i, 2 * self.width, 2)) for i in range(2))
+        evens, odds = self.deal(list(values[:2]))
         return [evens, odds, *(self.pick(evens, last, range(1, self.width + 1)) for last in values[2:])]
 
     def pixels(self, cells: Sequence[Any]) -> list[Any]:
@@ -61,8 +61,7 @@ class _Windows(Vectors):
         evens, odds = cells[:2]
         for last in cells[2:]:
             evens = b.fadd(evens, self._behind(last, 1))
-        lanes = [lane + self.width * odd for lane in range(self.width) for odd in range(2)]
-        return [self.pick(evens, odds, half) for half in (lanes[: self.width], lanes[self.width :])]
+        return self.interleave([evens, odds])
 
     def _behind(self, value: Any, count: int) -> Any:
         """A vector some lanes further, with zeros before."""

@@ -171,7 +171,7 @@ def test_the_median_counts_or_the_best_run(monkeypatch: pytest.MonkeyPatch) -> N
 def test_rows_of_scaling(tiny: Network) -> None:
     rows = [
         *scaling.machine_rows(64, 2**16),
-        *scaling.thread_rows(tiny, "tiny", 1),
+        *scaling.thread_rows(tiny, "tiny", MACHINE, 1),
         *scaling.batch_rows(tiny, "tiny", 3, peers.find_peers(), 1, 1, (0.85, None)),
         *scaling.target_rows(tiny, "tiny", 3, 1),
         *scaling.area_rows(tiny, "tiny", (23, 46), 1),

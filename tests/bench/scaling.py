@@ -13,7 +13,7 @@ from caffe2lrp.ir import Network
 from caffe2lrp.kernels import team
 from caffe2lrp.kernels.eltwise import fill
 from caffe2lrp.kernels.launch import Program
-from tests.bench.limits import RULES, measure_bandwidth, measure_product
+from tests.bench.limits import RULES, Machine, limit_ms, measure_bandwidth, measure_product
 from tests.bench.networks import TITLES, random_input
 from tests.bench.peers import Peer, onnxruntime_forward
 from tests.bench.report import Bounds, Row, against, times_faster
@@ -42,7 +42,7 @@ def rows(bench: Bench) -> Iterator[Row]:
             continue
         title = TITLES[name]
         if bench.threads > 1:
-            yield from thread_rows(network, title, bench.runs)
+            yield from thread_rows(network, title, bench.machine, bench.runs)
         yield from batch_rows(network, title, 16, bench.peers, bench.threads, bench.runs, BATCH[name])
         yield from target_rows(network, title, 5, bench.runs)
     network = bench.network("squeezenet")
@@ -74,7 +74,7 @@ def machine_rows(size: int = 4096, values: int = 2**26) -> Iterator[Row]:
         yield Row("scaling", f"{what}, 2 threads", two, unit, "1 thread", one, two / one, more=True)
 
 
-def thread_rows(network: Network, title: str, runs: int) -> Iterator[Row]:
+def thread_rows(network: Network, title: str, machine: Machine, runs: int) -> Iterator[Row]:
     """Two threads against one; they take turns, as all that is compared does."""
     before = team.threads()
     try:
@@ -89,8 +89,8 @@ def thread_rows(network: Network, title: str, runs: int) -> Iterator[Row]:
             turns = run_turns(functions, runs, lambda meetings=meetings: meetings.append(meeting_ns()))  # type: ignore[misc]
             one, two, ratio = turns.usual("one"), turns.usual("two"), turns.quotient("one", "two")
             note = _apart(np.array(meetings), np.divide(turns["one"], turns["two"]))
-            what = f"{title} {name}, 2 threads"
-            yield times_faster("scaling", what, two, "1 thread", one, THREADS, ratio, note=note)
+            what, share = f"{title} {name}, 2 threads", limit_ms(network, machine, name) / two
+            yield times_faster("scaling", what, two, "1 thread", one, THREADS, ratio, share=share, note=note)
     finally:
         team.set_threads(before)
 
