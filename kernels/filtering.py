@@ -255,8 +255,7 @@ def to_tiles(typingctx, kind, whole, src, starts, zeros, s0, cuts, count, out, o
                     if not has_masks():
                         return v.load(begin, column)
                     if (i, behind) not in masks:
-                        ends = [v.below(builder.sub(end, column)) for end in (left, right)]
-                        masks[i, behind] = builder.xor(*ends)
+                        masks[i, behind] = v.between(builder.sub(left, column), builder.sub(right, column))
                     there = builder.and_(
                         builder.icmp_signed("<=", above, number(y)), builder.icmp_signed("<", number(y), below)
                     )
@@ -323,7 +322,7 @@ def from_tiles(typingctx, kind, products, p0, step, count, bias, runs, line, out
                     last = builder.load(builder.gep(first_of, [builder.add(place, number(1))]))
                     with cgutils.for_range_slice(builder, first, last, number(1), intp=number) as (run, _):
                         to = builder.add(o0, field(run, 0))
-                        lanes = builder.xor(v.below(field(run, 1)), v.below(field(run, 2)))
+                        lanes = v.between(field(run, 1), field(run, 2))
                         for y in range(side):
                             mask = builder.and_(lanes, v.spread(builder.icmp_signed(">", field(run, 3), number(y))))
                             with builder.if_else(times) as (multiplied, plain):

@@ -53,6 +53,10 @@ class Vectors:
         count = self.builder.trunc(count, lane) if self.size < 8 else count
         return self.builder.icmp_signed("<", lanes, self.spread(count))
 
+    def between(self, start: Any, stop: Any) -> Any:
+        """The mask of the lanes from `start` to the one before `stop`; both may lie outside the vector."""
+        return self.builder.xor(self.below(start), self.below(stop))
+
     def spread(self, value: Any) -> Any:
         """A number of any kind in all lanes."""
         number = ir.IntType(32)

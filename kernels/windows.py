@@ -39,7 +39,7 @@ class _Windows(Vectors):
         self.starts = [i if stride == 1 else i * self.width for i in range(kernel)]
         b = builder
         places = [b.add(x, _NUMBER(i)) for i in self.starts]
-        self.inside = [b.xor(self.below(b.sub(width, at)), self.below(b.neg(at))) for at in places]
+        self.inside = [self.between(b.neg(at), b.sub(width, at)) for at in places]
 
     def read(self, row: Any, others: Any, masks: Sequence[Any]) -> list[Any]:
         """The vectors that begin at a place in the image, and what stands for lanes that are left out."""

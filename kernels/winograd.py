@@ -173,7 +173,7 @@ def winograd(
     target_h: Int, target_w: Int, per_image: Int, down: Int, across: Int, pitch: Int, lanes: Int, most: Int,
     together: Int, mode: Int,
 ) -> None:  # fmt: skip
-    """See the module; the numbers are what `add_forward` chooses."""
+    """See the module; the numbers are what `_add` chooses."""
     mine = room[part * (room.size // parts) :]
     inputs = cuts[part * (cuts.size // parts) :]
     line = inputs[RUN * (most + lanes) :]

@@ -63,9 +63,14 @@ def test_a_conversion_that_departs(run: Run, files: list[str]) -> None:  # noqa:
     assert done.code == 2
     assert "is the first that departs" in done.err
     assert Path("net.onnx").exists()
-    blob = json.loads(Path("proof.json").read_text())["first_departing"]["blob"]
-    layer, kind = ("conv", "Convolution") if blob.startswith("conv") else ("ip", "InnerProduct")  # by the processor
-    assert f"error: blob '{blob}' of layer '{layer}' ({kind}, " in done.err
+    report = json.loads(Path("proof.json").read_text())
+    departing = [blob for blob in report["blobs"] if blob["relative"] > 0]
+    assert "ip" in [blob["blob"] for blob in departing]
+    # with some processors' vectors, sums of the convolution are rounded in another order, too
+    first = report["first_departing"]["blob"]
+    assert report["first_departing"] == departing[0]
+    layer = "ip' (InnerProduct, " if first == "ip" else "conv' (Convolution, "
+    assert f"error: blob '{first}' of layer '{layer}" in done.err
 
 
 def test_not_verified(run: Run, files: list[str]) -> None:  # noqa: F811

@@ -235,8 +235,7 @@ def _without_input(plan: RelevancePlan, call: LinearCall, products: _Products) -
         z = constant(norms.reshape(-1, *[1] * (call.r.ndim - 2)), call.r.shape, plan.dtype)
         call.ledger.terms.append(Term(call.r, z, s, None, denominator.factor, 0.0))
     target = products.images(plan.into(call.layer.inputs[0]))
-    minimal = denominator.parts == (FULL,)
-    products.transposed(plan.program, weight, s, target, target, STORE, {}, minimal=minimal)
+    products.transposed(plan.program, weight, s, target, target, STORE, {}, minimal=_takes_whole_weights(call.rule))
 
 
 def _with_sources(plan: RelevancePlan, call: LinearCall, products: _Products) -> None:
@@ -261,8 +260,10 @@ def _with_sources(plan: RelevancePlan, call: LinearCall, products: _Products) ->
     s = Shares([r.reshape(grouped) for r in arrived], z, [(d.factor, d.epsilon, d.mode) for d in rule.denominators])
     target = products.images(plan.into(layer.inputs[0]))
     shares = target if len(rule.sources) == 1 else plan.new(sources.shape)
-    sides, minimal = _sides(rule, products), all(d.parts == (FULL,) for d in rule.denominators)
-    products.transposed(plan.program, weight, s, shares, sources, STORE_TIMES, packed, sides, minimal)
+    sides = _sides(rule, products)
+    products.transposed(
+        plan.program, weight, s, shares, sources, STORE_TIMES, packed, sides, _takes_whole_weights(rule)
+    )
     if shares is target:
         return
     whole = target if sources.shape[2:] == target.shape[2:] else plan.new((*target.shape[:2], *sources.shape[2:]))
@@ -271,6 +272,11 @@ def _with_sources(plan: RelevancePlan, call: LinearCall, products: _Products) ->
     )
     if whole is not target:
         plan.program.add(eltwise.crop, _planes(whole), _planes(target), *_pair(products.params.pad), label=layer.name)
+
+
+def _takes_whole_weights(rule: Rule) -> bool:
+    """Whether a rule's products are with the weights as they are: then the sums on the way back may have any sign."""
+    return all(d.parts == (FULL,) for d in rule.denominators)
 
 
 def _bounds(plan: RelevancePlan, call: LinearCall) -> tuple[np.ndarray, np.ndarray]:
