@@ -482,7 +482,6 @@ AHEAD = 512  # values of the weights that are asked for before they are needed
 # Lines that a row of pixels of a tile may touch. The last blocks of weights ask for one each of the next tile: what is
 # asked for earlier is no longer in the cache when it is needed.
 _LINES = 4
-_SHORT = 300  # terms of a sum that is over before the stores of the tile before it are
 
 
 @device
@@ -575,8 +574,7 @@ def convolution(
         if line >= 0:
             coming = _next_tile(table, t, n * groups + group, batch * groups, per_group) - b0
             coming += line * LINE // src.itemsize
-        if k < _SHORT:
-            _prefetch(dst, x, to, valid, plane, halves * lanes // 2, mode)
+        _prefetch(dst, x, to, valid, plane, halves * lanes // 2, mode)
         if table[t, 3] != 0 and valid == rows:
             multiply(rows, halves, a, a0, AHEAD, src, b0, coming, off, starts, k, bias, row0, dst, to, plane, x, mode)
         else:

@@ -139,22 +139,35 @@ def _add(
         planes = plan_planes(g, program.dtype, layout.width // 2)
         pixels, taps = add_planes(program, planes, g, x, label), planes.starts[: chosen.reach**2 : chosen.reach].copy()
         size, pitch, origin = len(planes.residues) * planes.size, planes.pitch, 0
-    most = layout.columns
-    step = channels * most + layout.width  # from a place to the next; vectors may end behind the last channel's tiles
+    most, (table, starts) = layout.columns, _tiles(images * down * across, channels, program.dtype)
     together = max(_KEPT // (places * layout.rows[0] * most), 1)
-    room = places * step + places * together * layout.rows[0] * most
+    areas = places * (channels * most + layout.width)  # vectors may end behind the last channel's tiles
+    room = areas + places * together * layout.rows[0] * most
     vectors = chosen.side * most // layout.width  # that a row of outputs of `most` tiles consists of
     cuts = RUN * (most + layout.width) + vectors + 1 + 4 * (most + vectors)
     zeros = np.zeros(chosen.side * layout.width + chosen.reach, y.dtype)
     program.add(
-        winograd, pixels, taps, np.arange(channels) * most, line_tiles(images * down * across, program.dtype),
-        matrix.data, matrix.blocks_of(0), np.zeros(groups * rows, y.dtype) if bias is None else bias, zeros,
-        along_memory([y])[0], along_memory([factor])[0], np.empty(room * threads(), y.dtype),
-        np.empty(cuts * threads(), np.int64), _run(across, chosen.side, layout.width), kind, chosen.side, places,
-        images, groups, rows, channels, matrix.rows, size, step, height, width, *sliding.pad, origin,
+        winograd, pixels, taps, starts, table, matrix.data, matrix.blocks_of(0),
+        np.zeros(groups * rows, y.dtype) if bias is None else bias, zeros, along_memory([y])[0],
+        along_memory([factor])[0], np.empty(room * threads(), y.dtype), np.empty(cuts * threads(), np.int64),
+        _run(across, chosen.side, layout.width), kind, chosen.side, places, images, groups, rows, channels,
+        matrix.rows, size, areas, height, width, *sliding.pad, origin,
         *sliding.target[2:], y.strides[0] // y.itemsize, down, across, pitch, layout.width, most, together, mode,
         label=label,
     )  # fmt: skip
+
+
+def _tiles(line: int, channels: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Parts of the line, (parts, 4): first tile, half vectors, tiles of whole vectors, and where its starts begin.
+
+    The starts are those of the channels' transformed pixels. They leave no room between channels, whatever the part:
+    the processor would fetch it, too.
+    """
+    parts, vector = line_tiles(line, dtype), tiles(dtype).width
+    whole = -(-parts[:, 1:] // 2) * vector
+    pitches = np.unique(whole)
+    starts = np.arange(channels) * pitches[:, None]
+    return np.hstack([parts, whole, np.searchsorted(pitches, whole) * channels]), starts.reshape(-1)
 
 
 def _transformed_weight(weight: np.ndarray, chosen: Filter) -> np.ndarray:
@@ -169,7 +182,7 @@ def _transformed_weight(weight: np.ndarray, chosen: Filter) -> np.ndarray:
 def winograd(
     part: Int, parts: Int, src: F1, taps: I1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, zeros: F1, dst: F1,
     x: F1, room: F1, cuts: I1, run: Int, kind: Int, side: Int, places: Int, images: Int, groups: Int, m: Int, k: Int,
-    packed_rows: Int, size: Int, step: Int, source_h: Int, source_w: Int, above: Int, left: Int, origin: Int,
+    packed_rows: Int, size: Int, areas: Int, source_h: Int, source_w: Int, above: Int, left: Int, origin: Int,
     target_h: Int, target_w: Int, per_image: Int, down: Int, across: Int, pitch: Int, lanes: Int, most: Int,
     together: Int, mode: Int,
 ) -> None:  # fmt: skip
@@ -178,7 +191,7 @@ def winograd(
     inputs = cuts[part * (cuts.size // parts) :]
     line = inputs[RUN * (most + lanes) :]
     outputs = line[side * most // lanes + 1 :]
-    products = mine[places * step :]
+    products = mine[areas:]
     rows_kept = together * blocks[0, 1]
     zero, infinity = dst.dtype.type(0), dst.dtype.type(np.inf)
     plane = target_h * target_w
@@ -187,8 +200,9 @@ def winograd(
     _, group, t, i = place(unit, groups, table.shape[0], blocks.shape[0])
     while unit < stop:
         last = min(blocks.shape[0], i + stop - unit)
-        j0, halves = table[t, 0], table[t, 1]
-        columns = halves * lanes // 2
+        j0, halves, wide = table[t, 0], table[t, 1], table[t, 2]
+        columns, step = halves * lanes // 2, k * wide + lanes  # step: from a place to the next
+        channels = starts[table[t, 3] : table[t, 3] + k]
         j1 = min(j0 + columns, images * down * across)
         _cut_outputs(outputs, line, lanes, side, per_image, target_h, target_w, down, across, j0, j1)
         count = _cut_inputs(
@@ -197,7 +211,7 @@ def winograd(
         )  # fmt: skip
         for channel in range(k):
             at = (group * k + channel) * size
-            to_tiles(kind, run == lanes, src, taps, zeros, at, inputs, count, mine, channel * most, step)
+            to_tiles(kind, run == lanes, src, taps, zeros, at, inputs, count, mine, channel * wide, step)
         for first in range(i, last, together):
             end = min(first + together, last)
             for q in range(places):
@@ -205,19 +219,19 @@ def winograd(
                     a0 = (group * places + q) * packed_rows * k + blocks[block, 3]
                     row = q * rows_kept + blocks[block, 0] - blocks[first, 0]
                     multiply(
-                        blocks[block, 1], halves, a, a0, AHEAD, mine, q * step, 0, 0, starts, k, zeros, 0, products,
-                        row * most, most, x, STORE,
+                        blocks[block, 1], halves, a, a0, AHEAD, mine, q * step, 0, 0, channels, k, zeros, 0,
+                        products, row * wide, wide, x, STORE,
                     )  # fmt: skip
             for block in range(first, end):
                 row, valid = blocks[block, 0], blocks[block, 2]
                 for r in range(row, row + valid):
-                    at = (r - blocks[first, 0]) * most
+                    at = (r - blocks[first, 0]) * wide
                     to = (group * m + r) * plane
                     value = bias[group * m + r]
                     for second in range(2 if mode == STORE_BOTH else 1):
                         out, least = (x, zero) if second else (dst, zero if mode == STORE_RELU else -infinity)
                         from_tiles(
-                            kind, products, at, rows_kept * most, columns, value, outputs, line, out, to, target_w,
+                            kind, products, at, rows_kept * wide, columns, value, outputs, line, out, to, target_w,
                             least, mode == STORE_TIMES, x,
                         )  # fmt: skip
         unit += last - i

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from caffe2lrp.engine import memory
 from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.ir import Network
 from caffe2lrp.layers import activation, eltwise, join, reshape, source
@@ -35,7 +36,9 @@ def branches(batch: int = 1) -> Network:
 
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("keep", [None, "f", "f a c", "b cd"])
-def test_whatever_is_kept_is_right(keep: str | None, batch: int) -> None:
+@pytest.mark.parametrize("rest", [0, memory.REST])
+def test_whatever_is_kept_is_right(keep: str | None, batch: int, rest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "REST", rest)
     network = branches(batch)
     x = random_input(network)
     expected = naive.forward(network, x)
@@ -55,9 +58,22 @@ def test_joined_blobs_lie_side_by_side() -> None:
         assert not np.shares_memory(plan.values[blob], plan.values["all"])
 
 
-def test_memory_is_taken_over_where_not_all_is_kept() -> None:
+def test_memory_is_taken_over_where_not_all_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "REST", 0)
     network, others = branches(), ("all", "d", "sum", "e")
     plan = ForwardPlan(network, np.dtype("float32"), frozenset({"f"}))
     assert any(np.shares_memory(plan.values["f"], plan.values[blob]) for blob in others)
     everything = ForwardPlan(network, np.dtype("float32"), None)
     assert not any(np.shares_memory(everything.values["f"], everything.values[blob]) for blob in others)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_memory_rests_before_it_is_taken_over(dtype: str) -> None:
+    half = memory.REST // np.dtype(dtype).itemsize // 2
+    pool = memory.Memory(np.dtype(dtype))
+    first, kept = pool.take((3, 5)), pool.take((2, 4))
+    pool.give(first)
+    for _ in range(2):
+        assert not any(np.shares_memory(pool.take((half,)), array) for array in (first, kept))
+    assert np.shares_memory(pool.take((15,)), first)
+    assert not any(np.shares_memory(pool.take((8,)), array) for array in (first, kept))

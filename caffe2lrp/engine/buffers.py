@@ -1,7 +1,7 @@
 """Where the blobs of a forward plan lie in memory.
 
 Blobs that are joined lie side by side in the memory of what they are joined to, so that nothing is copied. Where not
-all blobs are asked for, the memory of one that no layer reads any more goes to the next: it is still in the cache.
+all blobs are asked for, the memory of one that no layer reads any more goes to a later one.
 """
 
 from __future__ import annotations
