@@ -32,11 +32,12 @@ from caffe2lrp.kernels.gemm import (
     prefetch_to_write,
     tiles,
 )
-from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, kernel
+from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, kernel, scratch
 from caffe2lrp.kernels.planes import LINE, Planes, Source, add_planes, plan_planes
 from caffe2lrp.kernels.rows import both_row, copy_row, rectify_row, times_row
 from caffe2lrp.kernels.share import share
 from caffe2lrp.kernels.team import threads
+from caffe2lrp.kernels.units import blocks_of, share_rows, tiles_of, units_of
 
 
 @dataclass(frozen=True)
@@ -357,13 +358,14 @@ def _add(
     table = pixel_tiles(g, planes, k, program.dtype)
     room = tiles(program.dtype).rows[0] * tiles(program.dtype).columns
     dst, places = along_memory(outputs)
+    blocks = _blocks(g, matrices, outputs, places)
+    by_rows = share_rows(table[:, 2], g.batch * g.group, len(blocks), threads())
     data = matrices[0].data if len(matrices) == 1 else np.concatenate([matrix.data for matrix in matrices])
     program.add(
-        convolution, pixels, planes.starts, table, data, _blocks(g, matrices, outputs, places),
-        np.concatenate(biases), dst, along_memory([factor])[0], np.empty(room * threads(), dst.dtype),
-        g.batch, g.group, per_image // g.group, per_image // g.group // 2 if g.sides else 0, max(g.sides, 1) * g.rows,
-        k, matrices[0].rows, *g.target, *g.grid, planes.pitch,
-        *g.step, *g.start, width, mode, label=label,
+        convolution, pixels, planes.starts, table, data, blocks, np.concatenate(biases), dst, along_memory([factor])[0],
+        scratch("tiles", program.dtype, room * threads()), g.batch, g.group, per_image // g.group,
+        per_image // g.group // 2 if g.sides else 0, max(g.sides, 1) * g.rows, k, matrices[0].rows, *g.target, *g.grid,
+        planes.pitch, *g.step, *g.start, width, by_rows, mode, label=label,
     )  # fmt: skip
 
 
@@ -500,99 +502,45 @@ def _prefetch(dst, x, at, rows, plane, columns, mode):  # type: ignore[no-untype
                 prefetch_to_write(x, i)
 
 
-@device
-def _next_tile(table, t, image, images, per_image):  # type: ignore[no-untyped-def]
-    """Where the pixels begin of the tile that comes after tile t of an image; after the last, those of that itself."""
-    if t + 1 < table.shape[0]:
-        t += 1
-    elif image + 1 < images:
-        t, image = 0, image + 1
-    return image * per_image + table[t, 0]
-
-
-@device
-def place(unit, groups, tiles, blocks):  # type: ignore[no-untyped-def]
-    """Image, group, tile of pixels and block of rows of a unit: a tile of pixels stays cached for all rows."""
-    rest, i = unit // blocks, unit % blocks
-    rest, t = rest // tiles, rest % tiles
-    return rest // groups, rest % groups, t, i
-
-
-@device
-def unit_after(share_of, parts, outer, table, halves, blocks):  # type: ignore[no-untyped-def]
-    """The unit of `place` that comes after `share_of` of `parts` equal shares of the work.
-
-    A unit is worth its rows times its columns; `halves` is the column of the table that tells of the latter.
-    """
-    columns, rows = 0, 0
-    for t in range(table.shape[0]):
-        columns += _worth(table[t, halves])
-    for i in range(blocks.shape[0]):
-        rows += blocks[i, 1]
-    left = outer * rows * columns * share_of // parts
-    done, left = left // (rows * columns), left % (rows * columns)
-    t, i = 0, 0
-    while left >= _worth(table[t, halves]) * rows:
-        left -= _worth(table[t, halves]) * rows
-        t += 1
-    left //= _worth(table[t, halves])
-    while left >= blocks[i, 1]:
-        left -= blocks[i, 1]
-        i += 1
-    return (done * table.shape[0] + t) * blocks.shape[0] + i
-
-
-@device
-def _worth(halves):  # type: ignore[no-untyped-def]
-    """Half a vector takes as long as a whole one."""
-    return max(halves, 2)
-
-
 @kernel
 def convolution(
     part: Int, parts: Int, src: F1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, dst: F1, x: F1, scratch: F1,
     batch: Int, groups: Int, per_group: Int, apart: Int, m: Int, k: Int, packed_rows: Int, target_h: Int, target_w: Int,
-    gh: Int, gw: Int, pitch: Int, step_y: Int, step_x: Int, y0: Int, x0: Int, lanes: Int, mode: Int,
+    gh: Int, gw: Int, pitch: Int, step_y: Int, step_x: Int, y0: Int, x0: Int, lanes: Int, by_rows: Int, mode: Int,
 ) -> None:  # fmt: skip
     """See the module; the numbers are those of a `Geometry` and what `add_convolution` chooses."""
     plane = target_h * target_w
     tile = scratch[part * (scratch.size // parts) :]
     limit = (gh - 1) * pitch + gw
     biases = bias.size // groups
-    start = unit_after(part, parts, batch * groups, table, 2, blocks)
-    stop = unit_after(part + 1, parts, batch * groups, table, 2, blocks)
-    n, group, t, i = place(start, groups, table.shape[0], blocks.shape[0])
-    for _ in range(start, stop):
-        rows, valid, side, halves = blocks[i, 1], blocks[i, 2], blocks[i, 5], table[t, 2]
-        a0, row0 = group * packed_rows * k + blocks[i, 3], group * biases + blocks[i, 4]
-        # on the second side, the sources have changed places
-        b0 = (n * groups + group) * per_group + table[t, 0] + side * apart
-        off = apart - 2 * side * apart
-        c0 = blocks[i, 6] + n * blocks[i, 7] + group * m * plane
-        to = c0 + table[t, 1]
-        coming, line = 0, i - max(blocks.shape[0] - _LINES, 0)
-        if line >= 0:
-            coming = _next_tile(table, t, n * groups + group, batch * groups, per_group) - b0
-            coming += line * LINE // src.itemsize
-        _prefetch(dst, x, to, valid, plane, halves * lanes // 2, mode)
-        if table[t, 3] != 0 and valid == rows:
-            multiply(rows, halves, a, a0, AHEAD, src, b0, coming, off, starts, k, bias, row0, dst, to, plane, x, mode)
-        else:
-            columns = halves * lanes // 2
-            multiply(
-                rows, halves, a, a0, AHEAD, src, b0, coming, off, starts, k, bias, row0, tile, 0, columns, x, STORE
-            )
-            finish(
-                tile, columns, columns, valid, dst, x, c0, plane, gw, pitch, target_w, step_x, step_y, x0, y0,
-                table[t, 0], limit, mode,
-            )  # fmt: skip
-        i += 1
-        if i == blocks.shape[0]:
-            i = 0
-            t += 1
-            if t == table.shape[0]:
-                t = 0
-                group += 1
-                if group == groups:
-                    group = 0
-                    n += 1
+    count, tiles_in_all = blocks.shape[0], batch * groups * table.shape[0]
+    start, stop = units_of(part, parts, batch * groups, table, 2, blocks, by_rows)
+    first, behind = tiles_of(start, stop, tiles_in_all, count, by_rows)
+    for unit in range(first, behind):
+        image, t = unit // table.shape[0], unit % table.shape[0]
+        n, group = image // groups, image % groups
+        pixels, halves, coming = image * per_group + table[t, 0], table[t, 2], 0
+        if unit + 1 < behind:
+            after = unit + 1
+            coming = after // table.shape[0] * per_group + table[after % table.shape[0], 0] - pixels
+        low, high = blocks_of(unit, start, stop, count, by_rows)
+        for i in range(low, high):
+            rows, valid, side = blocks[i, 1], blocks[i, 2], blocks[i, 5]
+            a0, row0 = group * packed_rows * k + blocks[i, 3], group * biases + blocks[i, 4]
+            # on the second side, the sources have changed places
+            b0, off = pixels + side * apart, apart - 2 * side * apart
+            c0 = blocks[i, 6] + n * blocks[i, 7] + group * m * plane
+            to, line = c0 + table[t, 1], i - max(high - _LINES, 0)
+            ask = coming - side * apart + line * LINE // src.itemsize if line >= 0 and coming != 0 else 0
+            _prefetch(dst, x, to, valid, plane, halves * lanes // 2, mode)
+            if table[t, 3] != 0 and valid == rows:
+                multiply(rows, halves, a, a0, AHEAD, src, b0, ask, off, starts, k, bias, row0, dst, to, plane, x, mode)
+            else:
+                columns = halves * lanes // 2
+                multiply(
+                    rows, halves, a, a0, AHEAD, src, b0, ask, off, starts, k, bias, row0, tile, 0, columns, x, STORE
+                )
+                finish(
+                    tile, columns, columns, valid, dst, x, c0, plane, gw, pitch, target_w, step_x, step_y, x0, y0,
+                    table[t, 0], limit, mode,
+                )  # fmt: skip

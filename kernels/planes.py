@@ -128,7 +128,7 @@ def add_planes(program: Program, planes: Planes, geometry: Geometry, src: Source
     if planes.in_place:
         return flat
     count = src.shape[0] * src.shape[1]
-    out = scratch(program.dtype, count * len(planes.residues) * planes.size + SLACK)
+    out = scratch("planes", program.dtype, count * len(planes.residues) * planes.size + SLACK)
     residues = np.array(planes.residues, np.int64).reshape(-1)
     program.add(
         lay_out, flat, out, residues, count, *geometry.source, *geometry.stride, planes.height, planes.width,

@@ -98,7 +98,7 @@ class Shares:
         """Append what computes s as planes of a convolution with stride 1."""
         outer, terms, channels, _ = grouped = self._grouped()
         count = outer * terms * channels
-        out = scratch(program.dtype, count * planes.size + SLACK)
+        out = scratch("planes", program.dtype, count * planes.size + SLACK)
         for g, (r, numbers) in enumerate(zip(self.r, self.numbers, strict=True)):
             program.add(
                 ratio_planes, r.reshape(outer, channels, -1), self.z.reshape(grouped), g, *numbers, out,

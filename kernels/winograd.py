@@ -22,15 +22,14 @@ from caffe2lrp.kernels.convolution import (
     along_memory,
     line_tiles,
     multiply,
-    place,
-    unit_after,
 )
 from caffe2lrp.kernels.filtering import FILTERS, RUN, Filter, from_tiles, pieces, to_tiles
 from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, STORE_TIMES, tiles
-from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, kernel
+from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, kernel, scratch
 from caffe2lrp.kernels.planes import Source, add_planes, plan_planes
 from caffe2lrp.kernels.rows import has_masks
 from caffe2lrp.kernels.team import threads
+from caffe2lrp.kernels.units import blocks_of, share_rows, tiles_of, units_of
 
 # Beginning and ending a tile costs as much as so many multiplications of vectors, reading the weights as so many more
 # vectors of tiles, and a transform of pixels as so many multiplications of each of its values.
@@ -143,17 +142,19 @@ def _add(
     together = max(_KEPT // (places * layout.rows[0] * most), 1)
     areas = places * (channels * most + layout.width)  # vectors may end behind the last channel's tiles
     room = areas + places * together * layout.rows[0] * most
+    blocks = matrix.blocks_of(0)
+    by_rows = share_rows(table[:, 1], groups, len(blocks), threads())
     vectors = chosen.side * most // layout.width  # that a row of outputs of `most` tiles consists of
     cuts = RUN * (most + layout.width) + vectors + 1 + 4 * (most + vectors)
     zeros = np.zeros(chosen.side * layout.width + chosen.reach, y.dtype)
     program.add(
-        winograd, pixels, taps, starts, table, matrix.data, matrix.blocks_of(0),
+        winograd, pixels, taps, starts, table, matrix.data, blocks,
         np.zeros(groups * rows, y.dtype) if bias is None else bias, zeros, along_memory([y])[0],
-        along_memory([factor])[0], np.empty(room * threads(), y.dtype), np.empty(cuts * threads(), np.int64),
-        _run(across, chosen.side, layout.width), kind, chosen.side, places, images, groups, rows, channels,
-        matrix.rows, size, areas, height, width, *sliding.pad, origin,
-        *sliding.target[2:], y.strides[0] // y.itemsize, down, across, pitch, layout.width, most, together, mode,
-        label=label,
+        along_memory([factor])[0], scratch("tiles", program.dtype, room * threads()),
+        np.empty(cuts * threads(), np.int64), _run(across, chosen.side, layout.width), kind, chosen.side, places,
+        images, groups, rows, channels, matrix.rows, size, areas, height, width, *sliding.pad, origin,
+        *sliding.target[2:], y.strides[0] // y.itemsize, down, across, pitch, layout.width, most, together, by_rows,
+        mode, label=label,
     )  # fmt: skip
 
 
@@ -184,7 +185,7 @@ def winograd(
     x: F1, room: F1, cuts: I1, run: Int, kind: Int, side: Int, places: Int, images: Int, groups: Int, m: Int, k: Int,
     packed_rows: Int, size: Int, areas: Int, source_h: Int, source_w: Int, above: Int, left: Int, origin: Int,
     target_h: Int, target_w: Int, per_image: Int, down: Int, across: Int, pitch: Int, lanes: Int, most: Int,
-    together: Int, mode: Int,
+    together: Int, by_rows: Int, mode: Int,
 ) -> None:  # fmt: skip
     """See the module; the numbers are what `_add` chooses."""
     mine = room[part * (room.size // parts) :]
@@ -195,11 +196,11 @@ def winograd(
     rows_kept = together * blocks[0, 1]
     zero, infinity = dst.dtype.type(0), dst.dtype.type(np.inf)
     plane = target_h * target_w
-    unit = unit_after(part, parts, groups, table, 1, blocks)
-    stop = unit_after(part + 1, parts, groups, table, 1, blocks)
-    _, group, t, i = place(unit, groups, table.shape[0], blocks.shape[0])
-    while unit < stop:
-        last = min(blocks.shape[0], i + stop - unit)
+    start, stop = units_of(part, parts, groups, table, 1, blocks, by_rows)
+    begin, behind = tiles_of(start, stop, groups * table.shape[0], blocks.shape[0], by_rows)
+    for unit in range(begin, behind):
+        group, t = unit // table.shape[0], unit % table.shape[0]
+        low, high = blocks_of(unit, start, stop, blocks.shape[0], by_rows)
         j0, halves, wide = table[t, 0], table[t, 1], table[t, 2]
         columns, step = halves * lanes // 2, k * wide + lanes  # step: from a place to the next
         channels = starts[table[t, 3] : table[t, 3] + k]
@@ -212,8 +213,8 @@ def winograd(
         for channel in range(k):
             at = (group * k + channel) * size
             to_tiles(kind, run == lanes, src, taps, zeros, at, inputs, count, mine, channel * wide, step)
-        for first in range(i, last, together):
-            end = min(first + together, last)
+        for first in range(low, high, together):
+            end = min(first + together, high)
             for q in range(places):
                 for block in range(first, end):
                     a0 = (group * places + q) * packed_rows * k + blocks[block, 3]
@@ -234,12 +235,6 @@ def winograd(
                             kind, products, at, rows_kept * wide, columns, value, outputs, line, out, to, target_w,
                             least, mode == STORE_TIMES, x,
                         )  # fmt: skip
-        unit += last - i
-        i = 0
-        t += 1
-        if t == table.shape[0]:
-            t = 0
-            group += 1
 
 
 @device

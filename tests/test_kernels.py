@@ -15,12 +15,13 @@ import pytest
 
 import caffe2lrp.kernels
 from caffe2lrp.kernels import convolution, gemm, relevance, winograd
-from caffe2lrp.kernels.convolution import PackedMatrix, Sliding, add_convolution, add_forward, unit_after
+from caffe2lrp.kernels.convolution import PackedMatrix, Sliding, add_convolution, add_forward
 from caffe2lrp.kernels.eltwise import fill
 from caffe2lrp.kernels.filtering import FILTERS, Filter
 from caffe2lrp.kernels.launch import Kernel, Program
 from caffe2lrp.kernels.planes import add_planes, plan_planes
 from caffe2lrp.kernels.share import share
+from caffe2lrp.kernels.units import blocks_of, share_rows, tiles_of, unit_after, units_of
 from caffe2lrp.layers.convolution import Convolution
 from tests import naive
 
@@ -261,6 +262,29 @@ def test_shares_of_tiles_cover_all_and_cost_the_same(parts: int) -> None:
     worth = [max(table[unit // 3 % 4, 1], 2) * blocks[unit % 3, 1] for unit in range(24)]
     costs = [sum(worth[start:stop]) for start, stop in itertools.pairwise(ends)]
     assert max(costs) - min(costs) <= 2 * max(worth)
+
+
+@pytest.mark.parametrize("by_rows", [False, True])
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_each_block_of_each_tile_is_one_threads(parts: int, by_rows: bool) -> None:
+    table, blocks, images = np.array([[0, 6], [48, 6], [96, 1]]), np.array([[0, 8], [8, 8], [16, 8], [24, 4]]), 2
+    taken = np.zeros((images * len(table), len(blocks)), int)
+    for part in range(parts):
+        start, stop = units_of(part, parts, images, table, 1, blocks, by_rows)
+        for tile in range(*tiles_of(start, stop, len(taken), len(blocks), by_rows)):
+            low, high = blocks_of(tile, start, stop, len(blocks), by_rows)
+            taken[tile, low:high] += 1
+    assert (taken == 1).all()
+
+
+def test_rows_are_shared_where_there_is_little_more_than_a_tile() -> None:
+    assert share_rows(np.array([6, 1]), 1, 8, 2)
+    assert share_rows(np.array([6, 2]), 1, 8, 2)
+    assert not share_rows(np.array([6, 6]), 1, 8, 2)  # a tile for each thread
+    assert not share_rows(np.array([2]), 1, 8, 2)
+    assert not share_rows(np.array([6, 6, 1]), 1, 8, 2)
+    assert not share_rows(np.array([6, 1]), 2, 8, 2)  # an image for each thread
+    assert not share_rows(np.array([6, 1]), 1, 7, 2)  # too few rows to be shared evenly
 
 
 @pytest.mark.parametrize(
