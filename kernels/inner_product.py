@@ -10,8 +10,6 @@ from caffe2lrp.kernels.compiling import device
 from caffe2lrp.kernels.launch import F1, F2, Float, Int, kernel
 from caffe2lrp.kernels.share import share
 
-# Rows of the weights that are read together on the way back, so that sums are loaded and stored less often.
-_ROWS = 4
 # Rows, and images of a batch, whose sums are formed together, in the registers of AVX-512. Each column of an image that
 # is loaded counts for six rows: from the caches they come slower than they are multiplied.
 _TILE = 6, 4
@@ -24,22 +22,44 @@ _CACHED = 64
 
 
 @device
-def _four(values, j):  # type: ignore[no-untyped-def]
-    """Four values from place j on, zeros beyond the end."""
-    zero, n = values.dtype.type(0), values.size
+def _next(s, t, j):  # type: ignore[no-untyped-def]
+    """The first output from j on with relevance in any image, in s or t; the number of outputs if there is none."""
+    zero = s.dtype.type(0)
+    while j < s.shape[1]:
+        for n in range(s.shape[0]):
+            if s[n, j] != zero or t[n, j] != zero:
+                return j
+        j += 1
+    return j
+
+
+@device
+def _next_four(s, t, j):  # type: ignore[no-untyped-def]
+    """The first four such outputs: their sums of products are loaded and stored once for all."""
+    j0 = _next(s, t, j)
+    j1 = _next(s, t, j0 + 1)
+    j2 = _next(s, t, j1 + 1)
+    return j0, j1, j2, _next(s, t, j2 + 1)
+
+
+@device
+def _rows_of(w, j, first, last):  # type: ignore[no-untyped-def]
+    """Columns of four rows; beyond the end it is the first of them once more, which does not count then."""
+    j0, j1, j2, j3 = j
+    n = w.shape[0]
     return (
-        values[j], values[j + 1] if j + 1 < n else zero, values[j + 2] if j + 2 < n else zero,
-        values[j + 3] if j + 3 < n else zero,
+        w[j0, first:last], w[j1 if j1 < n else j0, first:last], w[j2 if j2 < n else j0, first:last],
+        w[j3 if j3 < n else j0, first:last],
     )  # fmt: skip
 
 
 @device
-def _four_rows(w, j, first, last):  # type: ignore[no-untyped-def]
-    """Four rows from row j on; beyond the end it is the last one, whose factor is then zero."""
-    end = w.shape[0] - 1
+def _factors_of(values, j):  # type: ignore[no-untyped-def]
+    """Values at four places, zeros beyond the end."""
+    zero, n = values.dtype.type(0), values.size
+    j0, j1, j2, j3 = j
     return (
-        w[j, first:last], w[min(j + 1, end), first:last], w[min(j + 2, end), first:last],
-        w[min(j + 3, end), first:last],
+        values[j0], values[j1] if j1 < n else zero, values[j2] if j2 < n else zero, values[j3] if j3 < n else zero,
     )  # fmt: skip
 
 
@@ -93,8 +113,8 @@ def inner_product(part: Int, parts: Int, w: F2, x: F2, bias: F1, y: F2, rectify:
 @device
 def _add_tile(w, x, y, j, n, first, last, stop):  # type: ignore[no-untyped-def]
     """Add the products of six rows and four images over some columns; rows from `stop` on are not stored."""
-    w0, w1, w2, w3 = _four_rows(w, j, first, last)
-    w4, w5, _, _ = _four_rows(w, min(j + 4, w.shape[0] - 1), first, last)
+    w0, w1, w2, w3 = _rows_of(w, (j, j + 1, j + 2, j + 3), first, last)
+    w4, w5, _, _ = _rows_of(w, (min(j + 4, stop - 1), j + 5, j + 5, j + 5), first, last)
     x0, x1, x2, x3 = x[n, first:last], x[n + 1, first:last], x[n + 2, first:last], x[n + 3, first:last]
     zero = w.dtype.type(0)
     s00, s01, s02, s03 = zero, zero, zero, zero
@@ -154,18 +174,19 @@ def part_product(
 def transposed_part_product(
     part: Int, parts: Int, w: F2, full: Float, positive: Float, square: Float, one: Float, s: F2, c: F2
 ) -> None:
-    """c[n, i] = sum_j f(w[j, i]) s[n, j]; four outputs without relevance are not read."""
+    """c[n, i] = sum_j f(w[j, i]) s[n, j]; rows without relevance are not read."""
     start, stop = share(w.shape[1], part, parts)
     zero = w.dtype.type(0)
     c[:, start:stop] = zero
     step = _chunk(start, stop, s.shape[0])
     for first in range(start, stop, step):
         last = min(first + step, stop)
-        for j in range(0, w.shape[0], _ROWS):
+        four = _next_four(s, s, 0)
+        while four[0] < w.shape[0]:
+            w0, w1, w2, w3 = _rows_of(w, four, first, last)
             for n in range(s.shape[0]):
-                s0, s1, s2, s3 = _four(s[n], j)
+                s0, s1, s2, s3 = _factors_of(s[n], four)
                 if s0 != zero or s1 != zero or s2 != zero or s3 != zero:
-                    w0, w1, w2, w3 = _four_rows(w, j, first, last)
                     out = c[n, first:last]
                     for i in range(out.size):
                         out[i] += (
@@ -174,6 +195,7 @@ def transposed_part_product(
                             + (full * w2[i] + positive * max(w2[i], zero) + square * w2[i] * w2[i] + one) * s2
                             + (full * w3[i] + positive * max(w3[i], zero) + square * w3[i] * w3[i] + one) * s3
                         )
+            four = _next_four(s, s, four[3] + 1)
 
 
 @kernel
@@ -209,20 +231,21 @@ def _signed_sums(w0, w1, x):  # type: ignore[no-untyped-def]
 
 @kernel
 def signed_relevance(part: Int, parts: Int, w: F2, x: F2, s_plus: F2, s_minus: F2, r: F2) -> None:
-    """r[n, i] = sum_j (w x)+ s_plus[n, j] + (w x)- s_minus[n, j]; four outputs without relevance are not read."""
+    """r[n, i] = sum_j (w x)+ s_plus[n, j] + (w x)- s_minus[n, j]; rows without relevance are not read."""
     start, stop = share(w.shape[1], part, parts)
     zero = w.dtype.type(0)
     r[:, start:stop] = zero
     step = _chunk(start, stop, x.shape[0])
     for first in range(start, stop, step):
         last = min(first + step, stop)
-        for j in range(0, w.shape[0], _ROWS):
+        four = _next_four(s_plus, s_minus, 0)
+        while four[0] < w.shape[0]:
+            w0, w1, w2, w3 = _rows_of(w, four, first, last)
             for n in range(x.shape[0]):
-                a0, a1, a2, a3 = _four(s_plus[n], j)
-                b0, b1, b2, b3 = _four(s_minus[n], j)
+                a0, a1, a2, a3 = _factors_of(s_plus[n], four)
+                b0, b1, b2, b3 = _factors_of(s_minus[n], four)
                 above = a0 != zero or a1 != zero or a2 != zero or a3 != zero
                 if above or b0 != zero or b1 != zero or b2 != zero or b3 != zero:
-                    w0, w1, w2, w3 = _four_rows(w, j, first, last)
                     value, out = x[n, first:last], r[n, first:last]
                     for i in range(out.size):
                         t0, t1, t2, t3 = w0[i] * value[i], w1[i] * value[i], w2[i] * value[i], w3[i] * value[i]
@@ -230,3 +253,4 @@ def signed_relevance(part: Int, parts: Int, w: F2, x: F2, s_plus: F2, s_minus: F
                             max(t0, zero) * a0 + min(t0, zero) * b0 + max(t1, zero) * a1 + min(t1, zero) * b1
                             + max(t2, zero) * a2 + min(t2, zero) * b2 + max(t3, zero) * a3 + min(t3, zero) * b3
                         )  # fmt: skip
+            four = _next_four(s_plus, s_minus, four[3] + 1)

@@ -18,6 +18,7 @@ from caffe2lrp.kernels import convolution, gemm, relevance, winograd
 from caffe2lrp.kernels.convolution import PackedMatrix, Sliding, add_convolution, add_forward
 from caffe2lrp.kernels.eltwise import fill
 from caffe2lrp.kernels.filtering import FILTERS, Filter
+from caffe2lrp.kernels.inner_product import signed_relevance, transposed_part_product
 from caffe2lrp.kernels.launch import Kernel, Program
 from caffe2lrp.kernels.planes import add_planes, plan_planes
 from caffe2lrp.kernels.share import share
@@ -262,6 +263,26 @@ def test_shares_of_tiles_cover_all_and_cost_the_same(parts: int) -> None:
     worth = [max(table[unit // 3 % 4, 1], 2) * blocks[unit % 3, 1] for unit in range(24)]
     costs = [sum(worth[start:stop]) for start, stop in itertools.pairwise(ends)]
     assert max(costs) - min(costs) <= 2 * max(worth)
+
+
+@pytest.mark.parametrize("images", [1, 3])
+@pytest.mark.parametrize("outputs", [[], [6], [0, 2, 3, 9], [1, 4, 5, 8, 10]])
+def test_weights_of_outputs_without_relevance_are_not_read(outputs: list[int], images: int) -> None:
+    rng = np.random.default_rng(5)
+    w, x, s = rng.standard_normal((11, 37)), rng.standard_normal((images, 37)), np.zeros((images, 11))
+    for place, j in enumerate(outputs):
+        s[place % images, j] = rng.standard_normal()
+    t = -2 * s
+    unread = np.where(np.isin(np.arange(11), outputs)[:, None], w, np.nan)
+    backward, signed = np.empty_like(x), np.empty_like(x)
+    program = Program("float64")
+    program.add(transposed_part_product, unread, 1.0, 0.0, 0.0, 0.0, s, backward)
+    program.add(signed_relevance, unread, x, s, t, signed)
+    program.run()
+    np.testing.assert_allclose(backward, s @ w, atol=1e-12)
+    products = w * x[:, None]
+    expected = np.where(products > 0, products * s[:, :, None], products * t[:, :, None]).sum(axis=1)
+    np.testing.assert_allclose(signed, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("by_rows", [False, True])
