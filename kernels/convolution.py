@@ -32,8 +32,9 @@ from caffe2lrp.kernels.gemm import (
     prefetch_to_write,
     tiles,
 )
-from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, kernel, scratch
+from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, kernel
 from caffe2lrp.kernels.planes import LINE, Planes, Source, add_planes, plan_planes
+from caffe2lrp.kernels.room import own_room
 from caffe2lrp.kernels.rows import both_row, copy_row, rectify_row, times_row
 from caffe2lrp.kernels.share import share
 from caffe2lrp.kernels.team import threads
@@ -363,7 +364,7 @@ def _add(
     data = matrices[0].data if len(matrices) == 1 else np.concatenate([matrix.data for matrix in matrices])
     program.add(
         convolution, pixels, planes.starts, table, data, blocks, np.concatenate(biases), dst, along_memory([factor])[0],
-        scratch("tiles", program.dtype, room * threads()), g.batch, g.group, per_image // g.group,
+        own_room(program.dtype, room * threads()), g.batch, g.group, per_image // g.group,
         per_image // g.group // 2 if g.sides else 0, max(g.sides, 1) * g.rows, k, matrices[0].rows, *g.target, *g.grid,
         planes.pitch, *g.step, *g.start, width, by_rows, mode, label=label,
     )  # fmt: skip

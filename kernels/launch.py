@@ -178,22 +178,3 @@ def compile_kernels(programs: Sequence[Program]) -> None:
         from caffe2lrp.kernels import compiling
 
         compiling.compile_all(sorted(missing, key=lambda f: f.name), programs[0].dtype, team.threads())
-
-
-_scratch: dict[tuple[str, str], np.ndarray] = {}
-_PAGE = 2**21  # bytes of a large page
-
-
-def scratch(use: str, dtype: str, size: int) -> np.ndarray:
-    """A flat array of at least `size` values for a use, for one call of a kernel after another; all programs share it.
-
-    So it stays in the cache from one layer to the next. It lies in large pages where the system has them: small ones
-    are scattered over memory, and with bad luck so many share the same sets of a cache that it does not hold them.
-    """
-    found = _scratch.get((use, dtype))
-    if found is None or found.size < size:
-        room = np.dtype(dtype).itemsize * size
-        raw = np.empty(max(room + _PAGE, 2 * _PAGE), np.uint8)  # from two pages on, NumPy asks for large ones
-        start = -raw.ctypes.data % _PAGE
-        found = _scratch[use, dtype] = raw[start : start + max(room, _PAGE)].view(dtype)
-    return found

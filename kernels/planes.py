@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
-from caffe2lrp.kernels.launch import F1, I1, Int, Program, kernel, scratch
+from caffe2lrp.kernels.launch import F1, I1, Int, Program, kernel
+from caffe2lrp.kernels.room import room_to_pass_on
 from caffe2lrp.kernels.rows import copy_row
 from caffe2lrp.kernels.share import share
 
@@ -128,7 +129,7 @@ def add_planes(program: Program, planes: Planes, geometry: Geometry, src: Source
     if planes.in_place:
         return flat
     count = src.shape[0] * src.shape[1]
-    out = scratch("planes", program.dtype, count * len(planes.residues) * planes.size + SLACK)
+    out = room_to_pass_on(program.dtype, count * len(planes.residues) * planes.size + SLACK)
     residues = np.array(planes.residues, np.int64).reshape(-1)
     program.add(
         lay_out, flat, out, residues, count, *geometry.source, *geometry.stride, planes.height, planes.width,

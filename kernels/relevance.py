@@ -8,8 +8,9 @@ import numpy as np
 
 from caffe2lrp.kernels.compiling import device
 from caffe2lrp.kernels.gemm import STORE_BOTH, STORE_RELU
-from caffe2lrp.kernels.launch import F1, F2, F3, F4, Float, Int, Program, kernel, scratch
+from caffe2lrp.kernels.launch import F1, F2, F3, F4, Float, Int, Program, kernel
 from caffe2lrp.kernels.planes import SLACK, Planes
+from caffe2lrp.kernels.room import room_to_pass_on
 from caffe2lrp.kernels.rows import copy_row
 from caffe2lrp.kernels.share import share
 
@@ -98,7 +99,7 @@ class Shares:
         """Append what computes s as planes of a convolution with stride 1."""
         outer, terms, channels, _ = grouped = self._grouped()
         count = outer * terms * channels
-        out = scratch("planes", program.dtype, count * planes.size + SLACK)
+        out = room_to_pass_on(program.dtype, count * planes.size + SLACK)
         for g, (r, numbers) in enumerate(zip(self.r, self.numbers, strict=True)):
             program.add(
                 ratio_planes, r.reshape(outer, channels, -1), self.z.reshape(grouped), g, *numbers, out,

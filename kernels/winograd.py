@@ -25,8 +25,9 @@ from caffe2lrp.kernels.convolution import (
 )
 from caffe2lrp.kernels.filtering import FILTERS, RUN, Filter, from_tiles, pieces, to_tiles
 from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, STORE_TIMES, tiles
-from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, kernel, scratch
+from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, kernel
 from caffe2lrp.kernels.planes import Source, add_planes, plan_planes
+from caffe2lrp.kernels.room import own_room
 from caffe2lrp.kernels.rows import has_masks
 from caffe2lrp.kernels.team import threads
 from caffe2lrp.kernels.units import blocks_of, share_rows, tiles_of, units_of
@@ -150,7 +151,7 @@ def _add(
     program.add(
         winograd, pixels, taps, starts, table, matrix.data, blocks,
         np.zeros(groups * rows, y.dtype) if bias is None else bias, zeros, along_memory([y])[0],
-        along_memory([factor])[0], scratch("tiles", program.dtype, room * threads()),
+        along_memory([factor])[0], own_room(program.dtype, room * threads()),
         np.empty(cuts * threads(), np.int64), _run(across, chosen.side, layout.width), kind, chosen.side, places,
         images, groups, rows, channels, matrix.rows, size, areas, height, width, *sliding.pad, origin,
         *sliding.target[2:], y.strides[0] // y.itemsize, down, across, pitch, layout.width, most, together, by_rows,

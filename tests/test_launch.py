@@ -173,17 +173,6 @@ def test_threads_end_when_there_shall_be_others() -> None:
     assert len(team._team._others) == 1
 
 
-def test_scratch_grows_and_is_shared_by_one_use() -> None:
-    small = launch.scratch("planes", "float32", 10)
-    assert small.dtype == np.float32
-    assert launch.scratch("planes", "float32", small.size) is small
-    large = launch.scratch("planes", "float32", small.size + 1)
-    assert large.size > small.size
-    assert launch.scratch("planes", "float32", 1) is large
-    for other in (launch.scratch("tiles", "float32", 1), launch.scratch("planes", "float64", 1)):
-        assert not np.shares_memory(other, large)
-
-
 def test_the_number_of_threads_comes_from_the_environment() -> None:
     source = "from caffe2lrp.kernels import team; print(team.threads())"
     for given, expected in (("3", "3"), ("0", None), ("many", None), ("", None)):

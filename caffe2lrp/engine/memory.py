@@ -1,8 +1,4 @@
-"""Memory that is taken over by others some time after the last one needs it no more.
-
-Not at once: another core may still have a copy of what it has read there, and each cache line of which there are copies
-costs the one that writes it 10 ns, or 36 where cores do not share a cache. By and by the copies leave the caches.
-"""
+"""Memory that is taken over by others some time after the last one needs it no more (`kernels.room` says why)."""
 
 from __future__ import annotations
 
@@ -10,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from caffe2lrp.kernels.room import REST
 from caffe2lrp.layers.base import Shape, count
-
-# Bytes that are handed out before memory is taken over. With 8 MB of blobs come four times as many of weights.
-REST = 2**23
 
 
 class Memory:
