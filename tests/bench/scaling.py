@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import numpy as np
 import caffe2lrp
 from caffe2lrp.ir import Network
 from caffe2lrp.kernels import team
+from caffe2lrp.kernels.convolution import Sliding, add_forward
 from caffe2lrp.kernels.eltwise import fill
+from caffe2lrp.kernels.gemm import STORE
 from caffe2lrp.kernels.launch import Program
 from tests.bench.limits import RULES, Machine, limit_ms, measure_bandwidth, measure_product
 from tests.bench.networks import TITLES, random_input
@@ -28,6 +31,7 @@ TARGETS: Bounds = (1.0, None)
 AREA: Bounds = (1.1, None)  # linear within a tenth
 SIZES = (227, 454, 908)
 FAR = 200  # nanoseconds; two cores with a common cache meet in about half of that
+ONE_CORE = 1.6  # times as many products as one thread: less is what two threads of one core give
 
 _NONE: Bounds = (None, None)
 
@@ -84,39 +88,72 @@ def thread_rows(network: Network, title: str, machine: Machine, runs: int) -> It
                 team.set_threads(count)
                 run()
 
-            meetings: list[float] = []
+            moments: list[Moment] = []
             functions = {"one": lambda on=on: on(1), "two": lambda on=on: on(2)}  # type: ignore[misc]
-            turns = run_turns(functions, runs, lambda meetings=meetings: meetings.append(meeting_ns()))  # type: ignore[misc]
+            turns = run_turns(functions, runs, lambda moments=moments: moments.append(look()))  # type: ignore[misc]
             one, two, ratio = turns.usual("one"), turns.usual("two"), turns.quotient("one", "two")
-            note = _apart(np.array(meetings), np.divide(turns["one"], turns["two"]))
+            note = _note(moments, np.divide(turns["one"], turns["two"]))
             what, share = f"{title} {name}, 2 threads", limit_ms(network, machine, name) / two
             yield times_faster("scaling", what, two, "1 thread", one, THREADS, ratio, share=share, note=note)
     finally:
         team.set_threads(before)
 
 
-def meeting_ns(calls: int = 2000) -> float:
-    """Nanoseconds that two threads need to wait for each other between two calls that do nothing else."""
-    team.set_threads(2)
-    program = Program("float32")
+@dataclass(frozen=True)
+class Moment:
+    """What the machine has to give at a moment: a virtual one may move from core to core.
+
+    Attributes
+    ----------
+    meeting
+        Nanoseconds that two threads need to wait for each other.
+    gain
+        How much faster two threads are than one with what cores need not share: products of values in their caches.
+    """
+
+    meeting: float
+    gain: float
+
+    @property
+    def cores(self) -> str:
+        """Where the two threads are."""
+        if self.gain < ONE_CORE:
+            return "on one core"
+        return "with no common cache" if self.meeting > FAR else "with a common cache"
+
+
+def look(calls: int = 2000, products: int = 4) -> Moment:
+    """Measure what there is to give."""
+    waits, sums = Program("float32"), Program("float32")
     for _ in range(calls):
-        program.add(fill, np.zeros(2, np.float32), 0.0)
-    program.run()
-    started = time.perf_counter()
-    program.run()
-    return 1e9 * (time.perf_counter() - started) / calls
+        waits.add(fill, np.zeros(2, np.float32), 0.0)
+    way = Sliding((1, 128, 28, 28), (1, 128, 28, 28), (1, 1), (1, 1), (0, 0), (1, 1), 1)
+    x, y = np.ones((1, 128, 28, 28), np.float32), np.empty((1, 128, 28, 28), np.float32)
+    for _ in range(products):
+        add_forward(sums, way, np.ones((1, 128, 128, 1), np.float32), None, x, y, y, STORE, "products")
+    return Moment(1e9 * _seconds(waits, 2) / calls, _seconds(sums, 1) / _seconds(sums, 2))
 
 
-def _apart(meetings: np.ndarray, ratios: np.ndarray) -> str:
-    """What there is to say of turns in which the cores were far from each other: a virtual machine may be moved."""
-    far = meetings > FAR
-    if far.all() or not far.any():
-        return f"threads meet in {np.median(meetings):.0f} ns"
-    groups = [
-        f"{np.median(ratios[chosen]):.2f} ({chosen.sum()} turns, {np.median(meetings[chosen]):.0f} ns)"
-        for chosen in (~far, far)
-    ]
-    return "threads meet soon: {}, late: {}".format(*groups)
+def _seconds(program: Program, count: int) -> float:
+    """The best time of a program on so many threads."""
+    team.set_threads(count)
+    times = []
+    for _ in range(4):
+        started = time.perf_counter()
+        program.run()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def _note(moments: Sequence[Moment], ratios: np.ndarray) -> str:
+    """The ratio of the turns in which the threads were in one kind of place, for each kind."""
+    found = []
+    for cores in sorted({moment.cores for moment in moments}):
+        chosen = [i for i, moment in enumerate(moments) if moment.cores == cores]
+        meeting, gain = np.median([(moments[i].meeting, moments[i].gain) for i in chosen], axis=0)
+        turns = f"{len(chosen)} turns {cores}: {np.median(ratios[chosen]):.2f}"
+        found.append(f"{turns} (products {gain:.2f}, threads meet in {meeting:.0f} ns)")
+    return "; ".join(found)
 
 
 def batch_rows(
