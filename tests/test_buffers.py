@@ -77,3 +77,12 @@ def test_memory_rests_before_it_is_taken_over(dtype: str) -> None:
         assert not any(np.shares_memory(pool.take((half,)), array) for array in (first, kept))
     assert np.shares_memory(pool.take((15,)), first)
     assert not any(np.shares_memory(pool.take((8,)), array) for array in (first, kept))
+
+
+def test_large_memory_is_taken_over_at_once() -> None:
+    pool = memory.Memory(np.dtype("float32"))
+    size = memory.LARGE // 4
+    large = pool.take((size,))
+    pool.give(large)
+    assert not np.shares_memory(pool.take((size - 1,)), large)
+    assert np.shares_memory(pool.take((size,)), large)

@@ -9,6 +9,9 @@ import numpy as np
 from caffe2lrp.kernels.room import REST
 from caffe2lrp.layers.base import Shape, count
 
+# Bytes of arrays whose memory need not rest: little of them is in any cache for long, the less the more there are.
+LARGE = 2**22
+
 
 class Memory:
     """Arrays of one precision, and how many need each; arrays from elsewhere are let alone."""
@@ -23,7 +26,8 @@ class Memory:
     def take(self, shape: Shape) -> np.ndarray:
         """An array that one needs from now on."""
         size = count(shape)
-        rested = self._handed_out - REST // self.dtype.itemsize
+        rest = 0 if size * self.dtype.itemsize >= LARGE else REST // self.dtype.itemsize
+        rested = self._handed_out - rest
         fitting = [i for i, (since, memory) in enumerate(self._free) if memory.size >= size and since <= rested]
         self._handed_out += size
         if fitting:
