@@ -78,15 +78,15 @@ def copy_slice(part: Int, parts: Int, src: F3, src_start: Int, dst: F3, dst_star
 @kernel
 def split_sign(part: Int, parts: Int, x: F3, y: F3) -> None:
     """Positive and negative part side by side: x (N, groups, n) -> y (N, groups, 2 n)."""
-    start, stop = share(x.shape[0] * x.shape[1], part, parts)
-    zero = x.dtype.type(0)
     n = x.shape[2]
-    for row in range(start, stop):
-        b, g = row // x.shape[1], row % x.shape[1]
-        for i in range(n):
-            value = x[b, g, i]
-            y[b, g, i] = value if value > zero else zero
-            y[b, g, n + i] = value if value < zero else zero
+    start, stop = share(n, part, parts)
+    zero = x.dtype.type(0)
+    for b in range(x.shape[0]):
+        for g in range(x.shape[1]):
+            values, above, below = x[b, g, start:stop], y[b, g, start:stop], y[b, g, n + start : n + stop]
+            for i in range(values.size):
+                above[i] = values[i] if values[i] > zero else zero
+                below[i] = values[i] if values[i] < zero else zero
 
 
 @kernel
