@@ -33,8 +33,8 @@ from caffe2lrp.kernels.gemm import (
     tiles,
 )
 from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, kernel
-from caffe2lrp.kernels.planes import LINE, Planes, Source, add_planes, plan_planes
-from caffe2lrp.kernels.room import own_room
+from caffe2lrp.kernels.planes import Planes, Source, add_planes, plan_planes
+from caffe2lrp.kernels.room import LINE, own_room
 from caffe2lrp.kernels.rows import both_row, copy_row, rectify_row, times_row
 from caffe2lrp.kernels.share import share
 from caffe2lrp.kernels.team import threads
@@ -503,6 +503,12 @@ def _prefetch(dst, x, at, rows, plane, columns, mode):  # type: ignore[no-untype
                 prefetch_to_write(x, i)
 
 
+@device
+def _pixels_of(tile, table, per_image):  # type: ignore[no-untyped-def]
+    """Where the pixels begin of a tile among those of all images."""
+    return tile // table.shape[0] * per_image + table[tile % table.shape[0], 0]
+
+
 @kernel
 def convolution(
     part: Int, parts: Int, src: F1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, dst: F1, x: F1, scratch: F1,
@@ -520,10 +526,8 @@ def convolution(
     for unit in range(first, behind):
         image, t = unit // table.shape[0], unit % table.shape[0]
         n, group = image // groups, image % groups
-        pixels, halves, coming = image * per_group + table[t, 0], table[t, 2], 0
-        if unit + 1 < behind:
-            after = unit + 1
-            coming = after // table.shape[0] * per_group + table[after % table.shape[0], 0] - pixels
+        pixels, halves = _pixels_of(unit, table, per_group), table[t, 2]
+        coming = _pixels_of(unit + 1, table, per_group) - pixels if unit + 1 < behind else 0
         low, high = blocks_of(unit, start, stop, count, by_rows)
         for i in range(low, high):
             rows, valid, side = blocks[i, 1], blocks[i, 2], blocks[i, 5]

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 
 from caffe2lrp.kernels.launch import F1, I1, Int, Program, kernel
-from caffe2lrp.kernels.room import room_to_pass_on
+from caffe2lrp.kernels.room import LINE, room_to_pass_on
 from caffe2lrp.kernels.rows import copy_row
 from caffe2lrp.kernels.share import share
 
 if TYPE_CHECKING:
     from caffe2lrp.kernels.convolution import Geometry
 
-LINE = 64  # bytes of a cache line
 SLACK = 128  # values behind the last plane that vectors may touch
 
 

@@ -16,7 +16,7 @@ import numpy as np
 # Bytes that are written elsewhere before memory is written anew. With 8 MB of blobs come four times as many of weights.
 REST = 2**23
 _PAGE = 2**21  # bytes of a large page
-_LINE = 64
+LINE = 64  # bytes of a cache line
 
 _own: dict[str, np.ndarray] = {}
 _rings: dict[str, _Ring] = {}
@@ -48,7 +48,7 @@ class _Ring:
     def take(self, size: int) -> np.ndarray:
         """The next piece; pieces begin with a cache line."""
         start = self._next if self._next + size <= self.values.size else 0
-        line = _LINE // self.values.itemsize
+        line = LINE // self.values.itemsize
         self._next = start + -(-size // line) * line
         return self.values[start : start + size]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,10 +11,9 @@ from caffe2lrp.kernels import room
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "_own", {})
     monkeypatch.setattr(room, "_rings", {})
-    return
 
 
 def test_own_room_grows_and_is_the_same_for_all() -> None:

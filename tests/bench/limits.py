@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from caffe2lrp.kernels.share import share
 from caffe2lrp.layers.inner_product import InnerProduct
 from tests.bench.networks import TITLES, random_input
 from tests.bench.report import Row, against
-from tests.bench.timing import Turns, run_python, run_times
+from tests.bench.timing import Turns, best_seconds, run_python, run_times
 
 if TYPE_CHECKING:
     from tests.bench.context import Bench
@@ -98,12 +97,7 @@ def measure_product(threads: int, size: int) -> float:
 
 def measure_bandwidth(values: int) -> float:
     """10^9 bytes a second of reading, with the threads that programs run on."""
-    reading, times = _reading(values), []
-    for _ in range(12):
-        started = time.perf_counter()
-        reading()
-        times.append(time.perf_counter() - started)
-    return 4e-9 * values / min(times)
+    return 4e-9 * values / best_seconds(_reading(values), 12)
 
 
 def _reading(values: int) -> Callable[[], None]:

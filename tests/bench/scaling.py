@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from tests.bench.limits import RULES, Machine, limit_ms, measure_bandwidth, meas
 from tests.bench.networks import TITLES, random_input
 from tests.bench.peers import Peer, onnxruntime_forward
 from tests.bench.report import Bounds, Row, against, times_faster
-from tests.bench.timing import run_times, run_turns
+from tests.bench.timing import best_seconds, run_times, run_turns
 
 if TYPE_CHECKING:
     from tests.bench.context import Bench
@@ -122,27 +122,33 @@ class Moment:
         return "with no common cache" if self.meeting > FAR else "with a common cache"
 
 
-def look(calls: int = 2000, products: int = 4) -> Moment:
+def look(calls: int = 2000) -> Moment:
     """Measure what there is to give."""
-    waits, sums = Program("float32"), Program("float32")
+    team.set_threads(2)
+    waits, products = _waits(calls), _products()
+    meeting, two = best_seconds(waits.run, 4) / calls, best_seconds(products.run, 4)
+    team.set_threads(1)
+    return Moment(1e9 * meeting, best_seconds(products.run, 4) / two)
+
+
+@functools.cache
+def _waits(calls: int) -> Program:
+    """A program in which threads do no more than wait for each other."""
+    program = Program("float32")
     for _ in range(calls):
-        waits.add(fill, np.zeros(2, np.float32), 0.0)
-    way = Sliding((1, 128, 28, 28), (1, 128, 28, 28), (1, 1), (1, 1), (0, 0), (1, 1), 1)
-    x, y = np.ones((1, 128, 28, 28), np.float32), np.empty((1, 128, 28, 28), np.float32)
-    for _ in range(products):
-        add_forward(sums, way, np.ones((1, 128, 128, 1), np.float32), None, x, y, y, STORE, "products")
-    return Moment(1e9 * _seconds(waits, 2) / calls, _seconds(sums, 1) / _seconds(sums, 2))
+        program.add(fill, np.zeros(2, np.float32), 0.0)
+    return program
 
 
-def _seconds(program: Program, count: int) -> float:
-    """The best time of a program on so many threads."""
-    team.set_threads(count)
-    times = []
-    for _ in range(4):
-        started = time.perf_counter()
-        program.run()
-        times.append(time.perf_counter() - started)
-    return min(times)
+@functools.cache
+def _products(count: int = 4) -> Program:
+    """A program of products of values that stay in each core's cache."""
+    program, shape = Program("float32"), (1, 128, 28, 28)
+    way = Sliding(shape, shape, (1, 1), (1, 1), (0, 0), (1, 1), 1)
+    x, y = np.ones(shape, np.float32), np.empty(shape, np.float32)
+    for _ in range(count):
+        add_forward(program, way, np.ones((1, 128, 128, 1), np.float32), None, x, y, y, STORE, "products")
+    return program
 
 
 def _note(moments: Sequence[Moment], ratios: np.ndarray) -> str:

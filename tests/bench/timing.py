@@ -22,6 +22,16 @@ def usual(values: Sequence[float]) -> float:
     return float(min(values) if BEST else np.median(values))
 
 
+def best_seconds(function: Callable[[], Any], runs: int) -> float:
+    """The time of the best of several runs, one right after the other."""
+    times = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
 class Turns(dict[str, list[float]]):
     """Milliseconds of each function, turn by turn."""
 
