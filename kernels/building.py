@@ -130,8 +130,9 @@ def _entry_function(kernel: Kernel, dtype: str) -> Callable[..., None]:
             lines.append(f"    {name} = {value}")
             word += 1
     entry_name = f"{kernel.name}_{dtype}"
+    own = ["part", "parts", *kernel.of_call]
     source = "\n".join(
-        [f"def {entry_name}(record, part, parts):", *lines, f"    function(part, parts, {', '.join(names)})"]
+        [f"def {entry_name}(record, part, parts, thread, turn):", *lines, f"    function({', '.join(own + names)})"]
     )
     scope: dict[str, Any] = {
         "__name__": kernel.function.__module__,
@@ -259,7 +260,7 @@ def kernel_source(kernel: Kernel, dtype: str) -> Source:
     """The entry point of a kernel for a precision."""
     _register_overloads()
     pointer = types.CPointer(types.int64)
-    return Source(_entry_function(kernel, dtype), (pointer, types.int64, types.int64))
+    return Source(_entry_function(kernel, dtype), (pointer, *[types.int64] * 4))
 
 
 def executor_source() -> Source:

@@ -32,13 +32,13 @@ from caffe2lrp.kernels.gemm import (
     prefetch_to_write,
     tiles,
 )
-from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, kernel
+from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, Thread, kernel
 from caffe2lrp.kernels.planes import Planes, Source, add_planes, plan_planes
 from caffe2lrp.kernels.room import LINE, own_room
 from caffe2lrp.kernels.rows import both_row, copy_row, rectify_row, times_row
-from caffe2lrp.kernels.share import share
+from caffe2lrp.kernels.share import pieces_of, share
 from caffe2lrp.kernels.team import threads
-from caffe2lrp.kernels.units import blocks_of, share_rows, tiles_of, units_of
+from caffe2lrp.kernels.units import share_rows, units_of
 
 
 @dataclass(frozen=True)
@@ -361,12 +361,14 @@ def _add(
     dst, places = along_memory(outputs)
     blocks = _blocks(g, matrices, outputs, places)
     by_rows = share_rows(table[:, 2], g.batch * g.group, len(blocks), threads())
+    products = int(g.batch * g.group * blocks[:, 1].sum() * k * table[:, 2].sum() * width // 2)
+    pieces = pieces_of(products)
     data = matrices[0].data if len(matrices) == 1 else np.concatenate([matrix.data for matrix in matrices])
     program.add(
         convolution, pixels, planes.starts, table, data, blocks, np.concatenate(biases), dst, along_memory([factor])[0],
         own_room(program.dtype, room * threads()), g.batch, g.group, per_image // g.group,
         per_image // g.group // 2 if g.sides else 0, max(g.sides, 1) * g.rows, k, matrices[0].rows, *g.target, *g.grid,
-        planes.pitch, *g.step, *g.start, width, by_rows, mode, label=label,
+        planes.pitch, *g.step, *g.start, width, by_rows, pieces, threads(), mode, label=label, pieces=pieces,
     )  # fmt: skip
 
 
@@ -511,31 +513,31 @@ def _pixels_of(tile, table, per_image):  # type: ignore[no-untyped-def]
 
 @kernel
 def convolution(
-    part: Int, parts: Int, src: F1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, dst: F1, x: F1, scratch: F1,
-    batch: Int, groups: Int, per_group: Int, apart: Int, m: Int, k: Int, packed_rows: Int, target_h: Int, target_w: Int,
-    gh: Int, gw: Int, pitch: Int, step_y: Int, step_x: Int, y0: Int, x0: Int, lanes: Int, by_rows: Int, mode: Int,
+    part: Int, parts: Int, thread: Thread, src: F1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, dst: F1, x: F1,
+    scratch: F1, batch: Int, groups: Int, per_group: Int, apart: Int, m: Int, k: Int, packed_rows: Int, target_h: Int,
+    target_w: Int, gh: Int, gw: Int, pitch: Int, step_y: Int, step_x: Int, y0: Int, x0: Int, lanes: Int, by_rows: Int,
+    pieces: Int, threads: Int, mode: Int,
 ) -> None:  # fmt: skip
     """See the module; the numbers are those of a `Geometry` and what `add_convolution` chooses."""
     plane = target_h * target_w
-    tile = scratch[part * (scratch.size // parts) :]
+    kept = scratch[thread * (scratch.size // threads) :]
     limit = (gh - 1) * pitch + gw
     biases = bias.size // groups
-    count, tiles_in_all = blocks.shape[0], batch * groups * table.shape[0]
-    start, stop = units_of(part, parts, batch * groups, table, 2, blocks, by_rows)
-    first, behind = tiles_of(start, stop, tiles_in_all, count, by_rows)
-    for unit in range(first, behind):
-        image, t = unit // table.shape[0], unit % table.shape[0]
+    tiles_in_all = batch * groups * table.shape[0]
+    start, stop, begin, end = units_of(part, parts, pieces, batch * groups, table, 2, blocks, by_rows)
+    count = end - begin
+    for tile in range(start // count, (stop + count - 1) // count):
+        image, t = tile // table.shape[0], tile % table.shape[0]
         n, group = image // groups, image % groups
-        pixels, halves = _pixels_of(unit, table, per_group), table[t, 2]
-        coming = _pixels_of(unit + 1, table, per_group) - pixels if unit + 1 < behind else 0
-        low, high = blocks_of(unit, start, stop, count, by_rows)
-        for i in range(low, high):
+        pixels, halves = _pixels_of(tile, table, per_group), table[t, 2]
+        coming = _pixels_of(tile + 1, table, per_group) - pixels if tile + 1 < tiles_in_all else 0
+        for i in range(begin + max(start - tile * count, 0), begin + min(stop - tile * count, count)):
             rows, valid, side = blocks[i, 1], blocks[i, 2], blocks[i, 5]
             a0, row0 = group * packed_rows * k + blocks[i, 3], group * biases + blocks[i, 4]
             # on the second side, the sources have changed places
             b0, off = pixels + side * apart, apart - 2 * side * apart
             c0 = blocks[i, 6] + n * blocks[i, 7] + group * m * plane
-            to, line = c0 + table[t, 1], i - max(high - _LINES, 0)
+            to, line = c0 + table[t, 1], i - max(end - _LINES, begin)
             ask = coming - side * apart + line * LINE // src.itemsize if line >= 0 and coming != 0 else 0
             _prefetch(dst, x, to, valid, plane, halves * lanes // 2, mode)
             if table[t, 3] != 0 and valid == rows:
@@ -543,9 +545,9 @@ def convolution(
             else:
                 columns = halves * lanes // 2
                 multiply(
-                    rows, halves, a, a0, AHEAD, src, b0, ask, off, starts, k, bias, row0, tile, 0, columns, x, STORE
+                    rows, halves, a, a0, AHEAD, src, b0, ask, off, starts, k, bias, row0, kept, 0, columns, x, STORE
                 )
                 finish(
-                    tile, columns, columns, valid, dst, x, c0, plane, gw, pitch, target_w, step_x, step_y, x0, y0,
+                    kept, columns, columns, valid, dst, x, c0, plane, gw, pitch, target_w, step_x, step_y, x0, y0,
                     table[t, 0], limit, mode,
                 )  # fmt: skip

@@ -8,6 +8,11 @@ words; each of its rows is a cache line or more, so that those who wait do not s
   a thread may look at it for a moment after the others have gone on.
 - Row 1 + n is the desk of thread n: whether it is away (asleep), there (working, or looking for work), or has a
   program posted, and the lock that it sleeps on. Thread 0, which calls, has none.
+- Behind the desks, each thread has a row with two counts of the pieces that are taken of its share of a call, of this
+  one and of the next.
+
+A call is cut into as many pieces for each thread as the program says. A thread takes the pieces of its own share one by
+one, and then, from the end, those that others have not come to: cores are not equally fast at every moment.
 """
 
 from __future__ import annotations
@@ -17,10 +22,11 @@ from typing import Any
 from caffe2lrp.kernels.compiling import cgutils, device, intrinsic, ir, types
 
 ROW = 16  # words
-CALLS, ADDRESSES, RECORDS, TICKS, PARTS, BASE, PATIENCE = range(7)
+CALLS, ADDRESSES, RECORDS, PIECES, TICKS, PARTS, BASE, TAKEN, PATIENCE = range(9)
 STATE, LOCK = range(2)
 AWAY, THERE, POSTED = range(3)
 LEAVE = -1  # instead of a number of calls
+_OTHERS = 32  # bits of a count that tell what the owner of the pieces has taken; those above tell what others have
 
 # Spinning this often takes some ten microseconds: longer than threads drift apart within a call, shorter
 # than what it costs others if this thread keeps a core that one of them needs.
@@ -77,17 +83,17 @@ def _words(typingctx: Any, address: Any) -> Any:
 
 
 @intrinsic
-def _call(typingctx: Any, address: Any, record: Any, part: Any, parts: Any) -> Any:
+def _call(typingctx: Any, address: Any, record: Any, part: Any, parts: Any, thread: Any, turn: Any) -> Any:
     """Call the entry point of a kernel at an address."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         word = ir.IntType(64)
-        kind = ir.FunctionType(ir.VoidType(), [word.as_pointer(), word, word])
+        kind = ir.FunctionType(ir.VoidType(), [word.as_pointer(), word, word, word, word])
         function = builder.inttoptr(arguments[0], kind.as_pointer())
-        builder.call(function, [builder.inttoptr(arguments[1], word.as_pointer()), arguments[2], arguments[3]])
+        builder.call(function, [builder.inttoptr(arguments[1], word.as_pointer()), *arguments[2:]])
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, types.int64, types.int64), codegen
+    return types.void(*[types.int64] * 6), codegen
 
 
 @intrinsic
@@ -116,14 +122,16 @@ def _cycles(typingctx: Any) -> Any:
 
 
 @device
-def _walk(table: Any, part: int, rest: int) -> None:
-    """Do one part of each call of the program."""
+def _walk(table: Any, thread: int, rest: int) -> None:
+    """Do a part of each call of the program."""
     calls, parts, arrived = table[CALLS], table[PARTS], table[BASE]
-    addresses, records, ticks = _words(table[ADDRESSES]), _words(table[RECORDS]), _words(table[TICKS])
-    if part == 0:
+    pieces, ticks = _words(table[PIECES]), _words(table[TICKS])
+    mine = table[TAKEN] + ROW * thread
+    if thread == 0:
         ticks[0] = _cycles()
     for i in range(calls):
-        _call(addresses[i], records[i], part, parts)
+        _take(table, i, thread, parts, pieces[i])
+        table[mine + (i + 1) % 2] = 0
         _add(table, ROW, 1)
         arrived += parts
         spins = 0
@@ -131,14 +139,37 @@ def _walk(table: Any, part: int, rest: int) -> None:
             spins += 1
             if spins > _SPINS:
                 _call_system(rest, 0, 0)
-        if part == 0:
+        if thread == 0:
             ticks[i + 1] = _cycles()
+
+
+@device
+def _take(table: Any, i: int, thread: int, parts: int, pieces: int) -> None:
+    """Take pieces of a call until there are none: one's own from the first on, those of others from the last."""
+    address, record = _words(table[ADDRESSES])[i], _words(table[RECORDS])[i]
+    if pieces == 1 or parts == 1:
+        _call(address, record, thread, parts, thread, 0)
+        return
+    turn = 0
+    for step in range(parts):
+        owner = (thread + step) % parts
+        count = table[TAKEN] + ROW * owner + i % 2
+        while True:
+            taken = _add(table, count, 1 if step == 0 else 1 << _OTHERS)
+            first, last = taken & ((1 << _OTHERS) - 1), taken >> _OTHERS
+            if first + last >= pieces:
+                break
+            piece = first if step == 0 else pieces - 1 - last
+            _call(address, record, owner * pieces + piece, parts * pieces, thread, turn)
+            turn += 1
 
 
 @device
 def _lead(table: Any, rest: int, release: int) -> None:
     """Hand the program to the other threads, and do part 0."""
     table[BASE] = _load(table, ROW)
+    for thread in range(table[PARTS]):
+        table[table[TAKEN] + ROW * thread] = 0
     for other in range(1, table[PARTS]):
         desk = ROW * (1 + other)
         if _exchange(table, desk + STATE, POSTED) == AWAY:

@@ -6,9 +6,11 @@ f(w) = full * w + positive * max(w, 0) + square * w^2 + one. They are formed in 
 
 from __future__ import annotations
 
+import numpy as np
+
 from caffe2lrp.kernels.compiling import device
 from caffe2lrp.kernels.launch import F1, F2, Float, Int, kernel
-from caffe2lrp.kernels.share import share
+from caffe2lrp.kernels.share import pieces_of, share
 
 # Rows, and images of a batch, whose sums are formed together, in the registers of AVX-512. Each column of an image that
 # is loaded counts for six rows: from the caches they come slower than they are multiplied.
@@ -19,6 +21,13 @@ _COLUMNS = 1024
 # So many images' columns stay in the cache while the rows of the weights pass by; the longer the rows, the sooner the
 # processor has what comes next.
 _CACHED = 64
+# To read a weight takes as long as so many multiplications.
+_READING = 16
+
+
+def pieces_of_rows(w: np.ndarray, images: int) -> int:
+    """How many pieces to cut each thread's rows of the weights into, on the way there."""
+    return pieces_of(w.size * max(_READING, images))
 
 
 @device

@@ -1,7 +1,7 @@
 """How kernels are compiled, cached and run: programs of native calls on one team of threads.
 
 A kernel is a plain Python function on C-contiguous arrays, compiled by Numba to one native entry point
-with the uniform signature ``void(record, part, parts)``. `record` holds the addresses, shapes and
+with the uniform signature ``void(record, part, parts, thread, turn)``. `record` holds the addresses, shapes and
 numbers of its arguments. A `Program` is a list of such calls; it runs as a whole, outside the
 interpreter: every thread walks through the same list, does its part of each call, and waits for the
 others at a barrier. So a network of a hundred layers costs one launch, not a hundred, there is only one
@@ -11,7 +11,10 @@ team of threads, and nothing depends on Numba's threading layers. Where a progra
 A kernel must not raise errors: nobody would hear of them. One of a plug-in may allocate memory, ours do not, so that
 they run without Numba once they are compiled.
 
-The two arguments `part` and `parts` tell a kernel which share of its work to do; `share` cuts a range.
+The two arguments `part` and `parts` tell a kernel which share of its work to do; `share` cuts a range. A call may have
+several parts for each thread: those that are fast at the moment take some from those that are slow. So which thread
+does a part is not known before. A kernel that needs to know asks for `thread` (what is that thread's own, it may write
+to) and `turn` (how many parts of this call the thread has done).
 """
 
 from __future__ import annotations
@@ -32,8 +35,11 @@ F4: TypeAlias = np.ndarray
 I1: TypeAlias = np.ndarray
 I2: TypeAlias = np.ndarray
 Int: TypeAlias = int
+Thread: TypeAlias = int
+Turn: TypeAlias = int
 Float: TypeAlias = float
 
+_OF_CALL = ("Thread", "Turn")  # told by who calls, not by the record
 _RANK = {"F1": 1, "F2": 2, "F3": 3, "F4": 4, "I1": 1, "I2": 2}
 _BYTES = {"float32": 4, "float64": 8}
 
@@ -41,15 +47,16 @@ _BYTES = {"float32": 4, "float64": 8}
 class Kernel:
     """A function that is compiled to a native entry point on first use, one for each precision.
 
-    The function's first two arguments are `part` and `parts`; the others are annotated with the names
-    above (``F1`` to ``F4``, ``I1``, ``I2``, ``Int``, ``Float``).
+    The function's first two arguments are `part` and `parts`, and may be followed by `thread` (``Thread``) and `turn`
+    (``Turn``); the others are annotated with the names above (``F1`` to ``F4``, ``I1``, ``I2``, ``Int``, ``Float``).
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
         self.function = function
         self.name = function.__name__
-        parameters = list(inspect.signature(function).parameters.values())[2:]
-        self.parameters: list[tuple[str, str]] = [(p.name, str(p.annotation)) for p in parameters]
+        parameters = [(p.name, str(p.annotation)) for p in inspect.signature(function).parameters.values()][2:]
+        self.of_call = [name for name, kind in parameters if kind in _OF_CALL]
+        self.parameters = [(name, kind) for name, kind in parameters if kind not in _OF_CALL]
         self._addresses: dict[str, int] = {}
 
     def address(self, dtype: str) -> int:
@@ -98,7 +105,7 @@ class Program:
     def __init__(self, dtype: np.dtype[Any] | str) -> None:
         self.dtype = np.dtype(dtype).name
         self.labels: list[str] = []
-        self._calls: list[tuple[Kernel, list[int]] | Callable[[], None]] = []
+        self._calls: list[tuple[Kernel, list[int], int] | Callable[[], None]] = []
         self._arrays: list[Any] = []  # keeps what the records point at alive
         self._tables: tuple[int, ...] | None = None  # where addresses, records and ticks of the calls begin
         self._behind: tuple[np.ndarray, ...] = ()  # keeps what they point at alive
@@ -109,9 +116,12 @@ class Program:
     def __len__(self) -> int:
         return len(self._calls)
 
-    def add(self, function: Kernel, *arguments: Any, label: str = "") -> None:
-        """Append a call. Arrays are used where they lie: their content at the time of the run counts."""
-        self._calls.append((function, function.record(self.dtype, arguments)))
+    def add(self, function: Kernel, *arguments: Any, label: str = "", pieces: int = 1) -> None:
+        """Append a call. Arrays are used where they lie: their content at the time of the run counts.
+
+        The work has so many parts, `pieces`, for each thread (one part in all if there is one thread).
+        """
+        self._calls.append((function, function.record(self.dtype, arguments), pieces))
         self._arrays.append(arguments)
         self.labels.append(label or function.name)
         self._tables = None
@@ -129,14 +139,15 @@ class Program:
             return
         compile_kernels([self])
         # A Python function has the address 0 and no record: its place is never walked over.
-        calls = [(None, []) if callable(call) else call for call in self._calls]
-        offsets = np.cumsum([0, *(len(r) for _, r in calls)])[:-1].astype(np.int64)
-        words = np.array([w for _, r in calls for w in r], np.int64)
+        calls = [(None, [], 1) if callable(call) else call for call in self._calls]
+        offsets = np.cumsum([0, *(len(r) for _, r, _ in calls)])[:-1].astype(np.int64)
+        words = np.array([w for _, r, _ in calls for w in r], np.int64)
         records = words.ctypes.data + 8 * offsets
-        addresses = np.array([0 if f is None else f.address(self.dtype) for f, _ in calls], np.int64)
+        addresses = np.array([0 if f is None else f.address(self.dtype) for f, _, _ in calls], np.int64)
+        pieces = np.array([n for _, _, n in calls], np.int64)
         self.ticks = np.zeros(len(calls) + 1, np.int64)
-        self._behind = (addresses, records, self.ticks, words)
-        self._tables = tuple(int(table.ctypes.data) for table in self._behind[:3])
+        self._behind = (addresses, records, pieces, self.ticks, words)
+        self._tables = tuple(int(table.ctypes.data) for table in self._behind[:4])
 
     def extend(self, other: Program) -> None:
         """Append all calls of another program of the same precision."""

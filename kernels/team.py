@@ -61,7 +61,7 @@ def run(calls: int, tables: Sequence[int], room: int) -> None:
     calls
         Number of calls, at least one.
     tables
-        Where the addresses of kernels and of their records are, and where the ticks go.
+        Where the addresses of kernels, of their records, and the numbers of their pieces are, and where the ticks go.
     room
         The most threads.
     """
@@ -93,11 +93,12 @@ class _Team:
         self.count = count
         self._executor = executor
         self._work = compiling.executor()
-        self._table = np.zeros((1 + count, executor.ROW), np.int64)
+        self._table = np.zeros((1 + 2 * count, executor.ROW), np.int64)
+        self._table[0, executor.TAKEN] = (1 + count) * executor.ROW
         self._table[0, executor.PATIENCE] = _PATIENCE if count <= len(_cores()) else 0
         # A sleeper holds its lock, and waits for it once more. The few locks are never freed: the caller may still be
         # about to let go of one when its sleeper has woken and left.
-        for desk in self._table[2:]:
+        for desk in self._table[2 : 1 + count]:
             desk[executor.STATE] = executor.THERE
             desk[executor.LOCK] = _allocate()
             _acquire(int(desk[executor.LOCK]), 1)

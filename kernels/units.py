@@ -1,4 +1,4 @@
-"""How threads share a product: units are tiles of pixels, each with all blocks of rows, one after the other.
+"""How threads share a product: units are blocks of rows of a tile of pixels, all of one tile before the next.
 
 So a tile of pixels stays in the cache for all rows. The shares are equal, and end within a tile where they have to:
 then two threads read all pixels of it. Where there is little more than one tile, each thread takes some rows of all
@@ -22,32 +22,21 @@ def share_rows(halves: np.ndarray, images: int, blocks: int, threads: int) -> bo
 
 
 @device
-def units_of(part, parts, images, table, halves, blocks, by_rows):  # type: ignore[no-untyped-def]
-    """First unit of a thread and the one behind its last; by rows, the same of its blocks.
+def units_of(part, parts, pieces, images, table, halves, blocks, by_rows):  # type: ignore[no-untyped-def]
+    """First unit of a part, the one behind its last, and the range of blocks that units are made of.
 
     `halves` is the column of the table that tells the half vectors of tiles, and column 1 of the blocks tells their
-    rows.
+    rows. By rows, each thread has its own blocks, and its parts are pieces of all tiles with these.
     """
+    low, high = 0, blocks.shape[0]
     if by_rows != 0:
-        return share(blocks.shape[0], part, parts)
-    start = unit_after(part, parts, images, table, halves, blocks)
-    return start, unit_after(part + 1, parts, images, table, halves, blocks)
-
-
-@device
-def tiles_of(start, stop, tiles, blocks, by_rows):  # type: ignore[no-untyped-def]
-    """First tile of a thread among those of all images, and the one behind its last."""
-    if by_rows != 0:
-        return 0, tiles
-    return start // blocks, (stop + blocks - 1) // blocks
-
-
-@device
-def blocks_of(tile, start, stop, blocks, by_rows):  # type: ignore[no-untyped-def]
-    """A thread's first block of a tile, and the one behind its last."""
-    if by_rows != 0:
-        return start, stop
-    return max(start - tile * blocks, 0), min(stop - tile * blocks, blocks)
+        threads = max(parts // pieces, 1)
+        parts = parts // threads
+        low, high = share(high, part // parts, threads)
+        part = part % parts
+    mine = blocks[low:high]
+    start = unit_after(part, parts, images, table, halves, mine)
+    return start, unit_after(part + 1, parts, images, table, halves, mine), low, high
 
 
 @device

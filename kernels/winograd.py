@@ -25,12 +25,13 @@ from caffe2lrp.kernels.convolution import (
 )
 from caffe2lrp.kernels.filtering import FILTERS, RUN, Filter, from_tiles, pieces, to_tiles
 from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, STORE_TIMES, tiles
-from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, kernel
+from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, Thread, Turn, kernel
 from caffe2lrp.kernels.planes import Source, add_planes, plan_planes
 from caffe2lrp.kernels.room import own_room
 from caffe2lrp.kernels.rows import has_masks
+from caffe2lrp.kernels.share import pieces_of
 from caffe2lrp.kernels.team import threads
-from caffe2lrp.kernels.units import blocks_of, share_rows, tiles_of, units_of
+from caffe2lrp.kernels.units import share_rows, units_of
 
 # Beginning and ending a tile costs as much as so many multiplications of vectors, reading the weights as so many more
 # vectors of tiles, and a transform of pixels as so many multiplications of each of its values.
@@ -145,8 +146,10 @@ def _add(
     room = areas + places * together * layout.rows[0] * most
     blocks = matrix.blocks_of(0)
     by_rows = share_rows(table[:, 1], groups, len(blocks), threads())
+    units = groups * int(blocks[:, 1].sum() * table[:, 1].sum()) * layout.width // 2
+    pieces = pieces_of(places * channels * units)
     vectors = chosen.side * most // layout.width  # that a row of outputs of `most` tiles consists of
-    cuts = RUN * (most + layout.width) + vectors + 1 + 4 * (most + vectors)
+    cuts = 1 + RUN * (most + layout.width) + vectors + 1 + 4 * (most + vectors)
     zeros = np.zeros(chosen.side * layout.width + chosen.reach, y.dtype)
     program.add(
         winograd, pixels, taps, starts, table, matrix.data, blocks,
@@ -155,7 +158,7 @@ def _add(
         np.empty(cuts * threads(), np.int64), _run(across, chosen.side, layout.width), kind, chosen.side, places,
         images, groups, rows, channels, matrix.rows, size, areas, height, width, *sliding.pad, origin,
         *sliding.target[2:], y.strides[0] // y.itemsize, down, across, pitch, layout.width, most, together, by_rows,
-        mode, label=label,
+        pieces, threads(), mode, label=label, pieces=pieces,
     )  # fmt: skip
 
 
@@ -182,38 +185,43 @@ def _transformed_weight(weight: np.ndarray, chosen: Filter) -> np.ndarray:
 
 @kernel
 def winograd(
-    part: Int, parts: Int, src: F1, taps: I1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, zeros: F1, dst: F1,
-    x: F1, room: F1, cuts: I1, run: Int, kind: Int, side: Int, places: Int, images: Int, groups: Int, m: Int, k: Int,
-    packed_rows: Int, size: Int, areas: Int, source_h: Int, source_w: Int, above: Int, left: Int, origin: Int,
-    target_h: Int, target_w: Int, per_image: Int, down: Int, across: Int, pitch: Int, lanes: Int, most: Int,
-    together: Int, by_rows: Int, mode: Int,
+    part: Int, parts: Int, thread: Thread, turn: Turn, src: F1, taps: I1, starts: I1, table: I2, a: F1, blocks: I2,
+    bias: F1, zeros: F1, dst: F1, x: F1, room: F1, cuts: I1, run: Int, kind: Int, side: Int, places: Int, images: Int,
+    groups: Int, m: Int, k: Int, packed_rows: Int, size: Int, areas: Int, source_h: Int, source_w: Int, above: Int,
+    left: Int, origin: Int, target_h: Int, target_w: Int, per_image: Int, down: Int, across: Int, pitch: Int,
+    lanes: Int, most: Int, together: Int, by_rows: Int, pieces: Int, threads: Int, mode: Int,
 ) -> None:  # fmt: skip
     """See the module; the numbers are what `_add` chooses."""
-    mine = room[part * (room.size // parts) :]
-    inputs = cuts[part * (cuts.size // parts) :]
+    mine = room[thread * (room.size // threads) :]
+    inside = cuts[thread * (cuts.size // threads) :]  # the tile whose pixels this thread has transformed
+    inputs = inside[1:]
     line = inputs[RUN * (most + lanes) :]
     outputs = line[side * most // lanes + 1 :]
     products = mine[areas:]
     rows_kept = together * blocks[0, 1]
     zero, infinity = dst.dtype.type(0), dst.dtype.type(np.inf)
     plane = target_h * target_w
-    start, stop = units_of(part, parts, groups, table, 1, blocks, by_rows)
-    begin, behind = tiles_of(start, stop, groups * table.shape[0], blocks.shape[0], by_rows)
-    for unit in range(begin, behind):
-        group, t = unit // table.shape[0], unit % table.shape[0]
-        low, high = blocks_of(unit, start, stop, blocks.shape[0], by_rows)
+    start, stop, begin, behind = units_of(part, parts, pieces, groups, table, 1, blocks, by_rows)
+    count = behind - begin
+    if turn == 0:
+        inside[0] = -1
+    for tile in range(start // count, (stop + count - 1) // count):
+        group, t = tile // table.shape[0], tile % table.shape[0]
+        low, high = begin + max(start - tile * count, 0), begin + min(stop - tile * count, count)
         j0, halves, wide = table[t, 0], table[t, 1], table[t, 2]
         columns, step = halves * lanes // 2, k * wide + lanes  # step: from a place to the next
         channels = starts[table[t, 3] : table[t, 3] + k]
         j1 = min(j0 + columns, images * down * across)
         _cut_outputs(outputs, line, lanes, side, per_image, target_h, target_w, down, across, j0, j1)
-        count = _cut_inputs(
-            inputs, run, lanes, groups * k * size, source_h, source_w, above, left, origin, pitch, side, down, across,
-            j0, j1,
-        )  # fmt: skip
-        for channel in range(k):
-            at = (group * k + channel) * size
-            to_tiles(kind, run == lanes, src, taps, zeros, at, inputs, count, mine, channel * wide, step)
+        if inside[0] != tile:
+            inside[0] = tile
+            runs = _cut_inputs(
+                inputs, run, lanes, groups * k * size, source_h, source_w, above, left, origin, pitch, side, down,
+                across, j0, j1,
+            )  # fmt: skip
+            for channel in range(k):
+                at = (group * k + channel) * size
+                to_tiles(kind, run == lanes, src, taps, zeros, at, inputs, runs, mine, channel * wide, step)
         for first in range(low, high, together):
             end = min(first + together, high)
             for q in range(places):

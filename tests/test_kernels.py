@@ -21,8 +21,9 @@ from caffe2lrp.kernels.filtering import FILTERS, Filter
 from caffe2lrp.kernels.inner_product import signed_relevance, transposed_part_product
 from caffe2lrp.kernels.launch import Kernel, Program
 from caffe2lrp.kernels.planes import add_planes, plan_planes
-from caffe2lrp.kernels.share import share
-from caffe2lrp.kernels.units import blocks_of, share_rows, tiles_of, unit_after, units_of
+from caffe2lrp.kernels.share import pieces_of, share
+from caffe2lrp.kernels.team import set_threads
+from caffe2lrp.kernels.units import share_rows, unit_after, units_of
 from caffe2lrp.layers.convolution import Convolution
 from tests import naive
 
@@ -286,16 +287,28 @@ def test_weights_of_outputs_without_relevance_are_not_read(outputs: list[int], i
 
 
 @pytest.mark.parametrize("by_rows", [False, True])
-@pytest.mark.parametrize("parts", [1, 2, 3, 7])
-def test_each_block_of_each_tile_is_one_threads(parts: int, by_rows: bool) -> None:
-    table, blocks, images = np.array([[0, 6], [48, 6], [96, 1]]), np.array([[0, 8], [8, 8], [16, 8], [24, 4]]), 2
-    taken = np.zeros((images * len(table), len(blocks)), int)
-    for part in range(parts):
-        start, stop = units_of(part, parts, images, table, 1, blocks, by_rows)
-        for tile in range(*tiles_of(start, stop, len(taken), len(blocks), by_rows)):
-            low, high = blocks_of(tile, start, stop, len(blocks), by_rows)
-            taken[tile, low:high] += 1
-    assert (taken == 1).all()
+@pytest.mark.parametrize("pieces", [1, 2, 5])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_each_block_of_each_tile_is_in_one_piece(threads: int, pieces: int, by_rows: bool) -> None:
+    table, blocks = np.array([[0, 6], [48, 6], [96, 1]]), np.array([[0, 8], [8, 8], [16, 8], [24, 4]])
+    images = 1 if by_rows else 2
+    taken = np.full((images * len(table), len(blocks)), -1)
+    for part in range(threads * pieces):
+        start, stop, low, high = units_of(part, threads * pieces, pieces, images, table, 1, blocks, by_rows)
+        for unit in range(start, stop):
+            place = unit // (high - low), low + unit % (high - low)
+            assert taken[place] == -1
+            taken[place] = part // pieces
+    assert set(taken.flat) == set(range(threads))
+    if by_rows:
+        assert (taken == taken[0]).all()  # a thread has the same rows of all tiles
+
+
+def test_more_work_is_cut_into_more_pieces() -> None:
+    set_threads(2)
+    assert pieces_of(10) == 1
+    assert pieces_of(5 * 2**20) == 5
+    assert pieces_of(10**12) == pieces_of(10**13)
 
 
 def test_rows_are_shared_where_there_is_little_more_than_a_tile() -> None:

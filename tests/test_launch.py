@@ -17,7 +17,7 @@ import pytest
 
 from caffe2lrp.kernels import compiling, eltwise, launch, store, team
 from caffe2lrp.kernels.inner_product import inner_product
-from caffe2lrp.kernels.launch import F1, F2, I1, Float, Int, Program, kernel
+from caffe2lrp.kernels.launch import F1, F2, I1, I2, Float, Int, Program, Thread, Turn, kernel
 
 # -- records ------------------------------------------------------------------------------------------------
 
@@ -110,6 +110,49 @@ def test_every_call_waits_for_the_one_before(count: int) -> None:
         np.testing.assert_allclose(x, 5, rtol=1e-12)
     assert len(program.ticks) == 62
     assert (np.diff(program.ticks) >= 0).all()
+
+
+@kernel
+def note_who(part: Int, parts: Int, thread: Thread, turn: Turn, slow: Int, who: I2, sums: F1) -> None:
+    """For each part, how often it was done, and the last thread and its turn; the slow thread takes its time."""
+    who[part, 0] += 1
+    who[part, 1] = thread
+    who[part, 2] = turn
+    if thread == slow:
+        for i in range(10**6):
+            sums[thread] = sums[thread] * 0.5 + i
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_each_piece_is_done_once(count: int) -> None:
+    team.set_threads(count)
+    pieces = 1 if count == 1 else 5
+    who = np.zeros((4, count * pieces, 3), np.int64)
+    program = Program("float64")
+    for call in who:
+        program.add(note_who, -1, call, np.zeros(count), pieces=5)
+    runs = 50
+    for _ in range(runs):
+        program.run()
+    assert (who[:, :, 0] == runs).all()
+    for call in who:
+        done = [sorted(call[call[:, 1] == thread, 2]) for thread in range(count)]
+        assert done == [list(range(len(turns))) for turns in done]  # each thread counts its own
+
+
+def test_fast_threads_help_slow_ones() -> None:
+    team.set_threads(3)
+    who, sums = np.zeros((3 * 8, 3), np.int64), np.zeros(3)
+    program = Program("float64")
+    program.add(note_who, 1, who, sums, pieces=8)
+    for _ in range(100):
+        program.run()
+        own = who[8:16, 1] == 1
+        if not own.all():
+            break
+    assert not own.all()
+    first = int(own.sum())
+    assert own[:first].all()  # it does its own from the first on, the others help from the last
 
 
 def test_more_threads_than_work() -> None:

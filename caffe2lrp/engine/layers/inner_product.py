@@ -48,8 +48,9 @@ def _inner_product(plan: ForwardPlan, layer: Layer) -> None:
     else:
         bias = plan.weight(layer, "bias") if "bias" in layer.weights else np.zeros(w.shape[0], plan.dtype)
         plan.program.add(
-            kernels.inner_product, w, x.reshape(-1, w.shape[1]), bias, first, plain is None, label=layer.name
-        )
+            kernels.inner_product, w, x.reshape(-1, w.shape[1]), bias, first, plain is None, label=layer.name,
+            pieces=kernels.pieces_of_rows(w, len(first)),
+        )  # fmt: skip
     if plain is not None and rectified is not None:
         plan.program.add(activation.relu, plain.reshape(-1), rectified.reshape(-1), 0.0, label=layer.name)
 
@@ -140,7 +141,8 @@ def _signed_denominators(plan: ForwardPlan, form: Form, program: Program) -> np.
     z = plan.new((2, len(x), w.shape[0]))
     for g, denominator in enumerate(form.rule.denominators):
         _start_with_bias(form, denominator, z[g], program)
-    program.add(kernels.signed_product, w, x, z[0], z[1], label=form.layer.name)
+    pieces = kernels.pieces_of_rows(w, len(x))
+    program.add(kernels.signed_product, w, x, z[0], z[1], label=form.layer.name, pieces=pieces)
     return z
 
 

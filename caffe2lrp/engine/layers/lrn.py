@@ -7,6 +7,7 @@ from caffe2lrp.engine.plan import ForwardPlan
 from caffe2lrp.engine.registry import forward, gradient, relevance
 from caffe2lrp.ir import Layer
 from caffe2lrp.kernels import lrn as kernels
+from caffe2lrp.kernels.share import pieces_of
 from caffe2lrp.kernels.team import threads
 from caffe2lrp.layers.lrn import LRN
 
@@ -20,7 +21,7 @@ def _lrn(plan: ForwardPlan, layer: Layer) -> None:
         shape = (x.shape[0], x.shape[1], x.shape[2] * x.shape[3])
         plan.program.add(
             kernels.lrn_across, x.reshape(shape), y.reshape(shape), p.size, p.alpha / p.size, p.beta, p.k,
-            label=layer.name,
+            label=layer.name, pieces=pieces_of(32 * x.size),
         )  # fmt: skip
     else:
         planes = (x.shape[0] * x.shape[1], x.shape[2], x.shape[3])

@@ -23,6 +23,7 @@ from caffe2lrp.kernels.gemm import tiles
 from caffe2lrp.kernels.launch import Program
 from caffe2lrp.kernels.rows import has_masks
 from caffe2lrp.kernels.selection import Selection, window_index
+from caffe2lrp.kernels.share import pieces_of
 from caffe2lrp.kernels.team import threads
 from caffe2lrp.kernels.windows import has_windows
 from caffe2lrp.layers.base import Shape, count
@@ -113,7 +114,8 @@ def _add_pooling(program: Program, params: Pooling, x: np.ndarray, y: np.ndarray
         else:
             program.add(listed.window_expectation, flat, *windows.table, out, label=label)
     elif params.method == "MAX" and _are_few(window):
-        program.add(kernels.max_pooling_of_few, _planes(x), _planes(y), *_few(window, program.dtype), label=label)
+        few, pieces = _few(window, program.dtype), pieces_of(16 * x.size)
+        program.add(kernels.max_pooling_of_few, _planes(x), _planes(y), *few, label=label, pieces=pieces)
     elif params.method == "MAX":
         bands = kernels.bands_of(_planes(x), _planes(y), window)
         room = np.empty((threads(), 2 * bands.room), x.dtype)
@@ -141,7 +143,8 @@ def _add_relevance(
     window = _window(params, x.shape)
     if params.method == "MAX" and not settings.average_max:
         if _are_few(window):
-            program.add(kernels.max_pooling_relevance_of_few, *images, *_few(window, program.dtype), label=label)
+            few, pieces = _few(window, program.dtype), pieces_of(32 * x.size)
+            program.add(kernels.max_pooling_relevance_of_few, *images, *few, label=label, pieces=pieces)
             return
         if window[0] * window[1] > kernels.FEW_CELLS:
             program.add(kernels.max_pooling_relevance, *images, *window, label=label)
