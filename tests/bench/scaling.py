@@ -203,16 +203,18 @@ def target_rows(network: Network, title: str, count: int, runs: int) -> Iterator
 
 def area_rows(network: Network, title: str, sizes: Sequence[int], runs: int) -> Iterator[Row]:
     """Time per pixel of larger images against that of the smallest."""
-    first: dict[str, float] = {}
+    functions: dict[str, Callable[[], Any]] = {}
     for size in sizes:
         x = random_input(network, (*network.input_shape[:2], size, size))
-        times = run_times(passes(network.with_input_shape(x.shape), x, "epsilon"), max(runs // 4, 3))
-        for name, value in times.items():
-            pixel = 1e6 * value / size**2
-            if size == sizes[0]:
-                first[name] = pixel
-                continue
+        for name, run in passes(network.with_input_shape(x.shape), x, "epsilon").items():
+            functions[f"{name}, {size} x {size}"] = run
+    turns = run_turns(functions, max(runs // 2, 3))
+    for name in ("forward", "epsilon"):
+        first = f"{name}, {sizes[0]} x {sizes[0]}"
+        for size in sizes[1:]:
+            larger = f"{name}, {size} x {size}"
+            pixel, least = 1e6 * turns.usual(larger) / size**2, 1e6 * turns.usual(first) / sizes[0] ** 2
+            ratio = turns.quotient(larger, first) * sizes[0] ** 2 / size**2
             yield Row(
-                "scaling", f"{title} {name}, {size} x {size}, per pixel", pixel, "ns", f"{sizes[0]} x {sizes[0]}",
-                first[name], pixel / first[name], *AREA,
-            )  # fmt: skip
+                "scaling", f"{title} {larger}, per pixel", pixel, "ns", f"{sizes[0]} x {sizes[0]}", least, ratio, *AREA
+            )
