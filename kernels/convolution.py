@@ -197,6 +197,9 @@ class PackedMatrix:
 
 Packed = dict[Hashable, PackedMatrix]
 
+# To lay out a value of the source takes as long as so many multiplications.
+_LAYING = 32
+
 
 def add_forward(
     program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, x: Source, y: np.ndarray,
@@ -226,15 +229,15 @@ def add_transposed(
     """
     packed = {} if packed is None else packed
     phases = sliding.phases()
+    reached = [phase for phase in phases if phase.taps]
     channels = sliding.source[1] // sliding.group
     union = sorted({tap for phase in phases for tap in phase.taps})
-    apart = sum(sum(cut_rows(channels, program.dtype)) * max(len(phase.taps), 1) for phase in phases)
-    together = sum(cut_rows(channels * len(phases), program.dtype)) * len(union)
+    apart = sum(sum(cut_rows(channels, program.dtype)) * len(phase.taps) + _LAYING for phase in reached)
+    together = sum(cut_rows(channels * len(phases), program.dtype)) * len(union) + _LAYING
     if len(phases) > 1 and union and together < apart:
         _add_together(program, sliding, weight, bias, s, c, factor, mode, phases, union, label, packed, sides)
     else:
-        for phase in phases:
-            _add_phase(program, sliding, weight, bias, s, c, factor, mode, phase, label, packed, sides)
+        _add_apart(program, sliding, weight, bias, s, c, factor, mode, phases, label, packed, sides)
 
 
 def _turned(weight: np.ndarray, cells: list[int]) -> np.ndarray:
@@ -247,21 +250,60 @@ def _turned(weight: np.ndarray, cells: list[int]) -> np.ndarray:
     return chosen
 
 
+def _add_apart(
+    program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, s: Source, c: np.ndarray,
+    factor: np.ndarray, mode: int, phases: list[Phase], label: str, packed: Packed, sides: int,
+) -> None:  # fmt: skip
+    for phase in phases:
+        if phase.taps:
+            _add_phase(program, sliding, weight, bias, s, c, factor, mode, phase, label, packed, sides)
+        else:
+            _add_empty(program, sliding, bias, c, factor, mode, phase, label)
+
+
 def _add_phase(
     program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, s: Source, c: np.ndarray,
     factor: np.ndarray, mode: int, phase: Phase, label: str, packed: Packed, sides: int,
 ) -> None:  # fmt: skip
     image = (sliding.source[2], sliding.source[3])
     grid = tuple(-(-(image[a] - phase.first[a]) // sliding.stride[a]) for a in range(2))
-    # pixels that no cell reaches get a cell of zeros, whose offset lies outside the output
-    taps = phase.taps or {(sliding.target[2], sliding.target[3]): -1}
     if phase.first not in packed:
-        turned = _turned(weight, list(taps.values()))
+        turned = _turned(weight, list(phase.taps.values()))
         packed[phase.first] = PackedMatrix(turned.reshape(*turned.shape[:2], -1))
     matrix = packed[phase.first]
-    geometry = sliding.backward(matrix.m, np.array(list(taps)), (grid[0], grid[1]), image, sliding.stride, phase.first)
+    geometry = sliding.backward(
+        matrix.m, np.array(list(phase.taps)), (grid[0], grid[1]), image, sliding.stride, phase.first
+    )
     geometry = replace(geometry, sides=sides)
     add_convolution(program, geometry, matrix, matrix.pad_bias(bias, sides), s, c, factor, mode, label)
+
+
+def _add_empty(
+    program: Program, sliding: Sliding, bias: np.ndarray | None, c: np.ndarray, factor: np.ndarray, mode: int,
+    phase: Phase, label: str,
+) -> None:  # fmt: skip
+    """Append what the pixels of a phase get that no cell reaches."""
+    biases = np.zeros(c.shape[1], c.dtype) if bias is None else np.ascontiguousarray(bias.reshape(-1))
+    planes = (c.shape[0] * c.shape[1], *c.shape[2:])
+    program.add(
+        store_empty_sums, c.reshape(planes), factor.reshape(planes), biases, *phase.first, *sliding.stride, mode,
+        label=label,
+    )  # fmt: skip
+
+
+@kernel
+def store_empty_sums(
+    part: Int, parts: Int, c: F3, factor: F3, bias: F1, y0: Int, x0: Int, sy: Int, sx: Int, mode: Int
+) -> None:
+    """Store sums of no products as the micro-kernel stores sums, at every sy-th row from y0, sx-th column from x0."""
+    start, stop = share(c.shape[0], part, parts)
+    zero = c.dtype.type(0)
+    for plane in range(start, stop):
+        value = bias[plane % bias.size]
+        value = zero if mode == STORE_RELU and value < zero else value
+        for y in range(y0, c.shape[1], sy):
+            for x in range(x0, c.shape[2], sx):
+                c[plane, y, x] = zero * factor[plane, y, x] if mode == STORE_TIMES else value
 
 
 def _add_together(

@@ -24,7 +24,7 @@ from caffe2lrp.kernels.planes import add_planes, plan_planes
 from caffe2lrp.kernels.share import pieces_of, share
 from caffe2lrp.kernels.team import set_threads
 from caffe2lrp.kernels.units import share_rows, unit_after, units_of
-from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.convolution import Convolution, Deconvolution
 from tests import naive
 
 ALL = {
@@ -125,6 +125,29 @@ def test_what_happens_to_a_tile(mode: int, dtype: str) -> None:
     add_convolution(program, sliding.forward(), matrix, matrix.pad_bias(given), x, out, factor, mode, "convolution")
     program.run()
     np.testing.assert_allclose(out, expected, rtol=0, atol=(1e-12 if dtype == "float64" else 1e-4))
+
+
+@pytest.mark.parametrize("mode", [gemm.STORE, gemm.STORE_RELU, gemm.STORE_TIMES])
+@pytest.mark.parametrize("channels", [3, 40])
+@pytest.mark.parametrize(("kernel", "stride"), [((1, 1), (2, 3)), ((1, 3), (2, 2)), ((3, 2), (2, 1)), ((5, 4), (2, 3))])
+def test_transposed_products_with_strides(
+    kernel: tuple[int, int], stride: tuple[int, int], channels: int, mode: int
+) -> None:
+    """Pixels of each residue one after the other, or all at once; some of them no cell reaches."""
+    rng = np.random.default_rng(7)
+    params = Deconvolution(2 * channels, kernel, stride, pad=(0, 1), group=2)
+    x, weight = rng.normal(0, 1, (2, 10, 7, 9)), rng.normal(0, 1, (10, channels, *kernel))
+    bias = rng.normal(0, 1, 2 * channels)
+    (y,) = naive.deconvolution(params, {"weight": weight, "bias": bias}, [x])
+    factor = rng.normal(0, 1, y.shape)
+    expected, given = stored(mode, y, bias, factor)
+    out = np.full(y.shape, np.nan)
+    sliding = Sliding(y.shape, x.shape, kernel, stride, params.pad, params.dilation, 2)
+    program = Program("float64")
+    grouped = weight.reshape(2, 5, channels, -1)
+    convolution.add_transposed(program, sliding, grouped, given, x, out, factor, mode, "convolution")
+    program.run()
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("sides", [1, 2])
@@ -395,7 +418,7 @@ gemm.cpu_features = rows.cpu_features = lambda: frozenset({features})
 helpers._MOST = 0  # other processes would see this processor
 assert gemm.tiles("float32").rows == {rows}
 from caffe2lrp.layers import activation
-from caffe2lrp.layers.convolution import Convolution
+from caffe2lrp.layers.convolution import Convolution, Deconvolution
 from tests.layer_cases import chain, check_forward, random_input
 from tests.test_relevance import RULE_CASES, check
 def kernels_of(network):

@@ -335,7 +335,7 @@ def test_single_precision(params: Any) -> None:
         check(network, random_input(network), rule=rule, dtypes=(np.float32,))
 
 
-@pytest.mark.parametrize("strategy", ["_add_together", "_add_phase"])
+@pytest.mark.parametrize("strategy", ["_add_together", "_add_apart"])
 @pytest.mark.parametrize("stride", [(1, 1), (1, 2), (2, 1), (2, 2), (3, 2), (4, 4)])
 @pytest.mark.parametrize("kernel", [(1, 1), (3, 2), (5, 5)])
 def test_both_ways_to_transpose(
@@ -352,8 +352,7 @@ def test_both_ways_to_transpose(
             union = sorted({tap for phase in phases for tap in phase.taps})
             convolution_kernels._add_together(program, sliding, *arrays, mode, phases, union, label, {}, sides)
         else:
-            for phase in phases:
-                convolution_kernels._add_phase(program, sliding, *arrays, mode, phase, label, {}, sides)
+            convolution_kernels._add_apart(program, sliding, *arrays, mode, phases, label, {}, sides)
 
     monkeypatch.setattr("caffe2lrp.engine.layers.convolution.add_transposed", add_transposed)
     for size, rule in (((9, 10), RULE_CASES[1]), ((7, 5), ALPHABETA), ((6, 8), FLAT)):
@@ -364,13 +363,13 @@ def test_both_ways_to_transpose(
 
 def test_both_ways_to_transpose_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
-    for name in ("_add_together", "_add_phase"):
+    for name in ("_add_together", "_add_apart"):
         original = getattr(convolution_kernels, name)
         monkeypatch.setattr(convolution_kernels, name, lambda *a, o=original, n=name: (taken.append(n), o(*a))[1])
     for channels in (1, 64):  # few channels fill the tiles only together
         network = chain((1, channels, 9, 9), Convolution(3, (3, 3), (2, 2)))
         check(network, random_input(network), rule=RULE_CASES[1])
-    assert taken == ["_add_together", *["_add_phase"] * 4]
+    assert taken == ["_add_together", "_add_apart"]
 
 
 @pytest.mark.parametrize("rule", [r for r in RULE_CASES if r[0] in ("flat", "wsquare", "zbox")])
