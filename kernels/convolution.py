@@ -33,12 +33,12 @@ from caffe2lrp.kernels.gemm import (
     tiles,
 )
 from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, Thread, kernel
-from caffe2lrp.kernels.planes import Planes, Source, add_planes, plan_planes
+from caffe2lrp.kernels.planes import LAYING, Planes, Source, add_planes, plan_planes
 from caffe2lrp.kernels.room import LINE, own_room
 from caffe2lrp.kernels.rows import both_row, copy_row, rectify_row, times_row
 from caffe2lrp.kernels.share import pieces_of, share
 from caffe2lrp.kernels.team import threads
-from caffe2lrp.kernels.units import share_rows, units_of
+from caffe2lrp.kernels.units import blocks_of, share_rows, tiles_of, units_of
 
 
 @dataclass(frozen=True)
@@ -197,9 +197,6 @@ class PackedMatrix:
 
 Packed = dict[Hashable, PackedMatrix]
 
-# To lay out a value of the source takes as long as so many multiplications.
-_LAYING = 32
-
 
 def add_forward(
     program: Program, sliding: Sliding, weight: np.ndarray, bias: np.ndarray | None, x: Source, y: np.ndarray,
@@ -225,15 +222,15 @@ def add_transposed(
 
     With a stride, the pixels of each residue can be computed one after the other, each with the cells
     that reach it; or all at once, as rows of one matrix over the union of the cells. The second way has
-    more zeros but fills the tiles when there are few channels; the cheaper one is taken.
+    more zeros but fills the tiles when there are few channels, and lays out the source once; the cheaper one is taken.
     """
     packed = {} if packed is None else packed
     phases = sliding.phases()
     reached = [phase for phase in phases if phase.taps]
     channels = sliding.source[1] // sliding.group
     union = sorted({tap for phase in phases for tap in phase.taps})
-    apart = sum(sum(cut_rows(channels, program.dtype)) * len(phase.taps) + _LAYING for phase in reached)
-    together = sum(cut_rows(channels * len(phases), program.dtype)) * len(union) + _LAYING
+    apart = sum(sum(cut_rows(channels, program.dtype)) * len(phase.taps) + LAYING for phase in reached)
+    together = sum(cut_rows(channels * len(phases), program.dtype)) * len(union) + LAYING
     if len(phases) > 1 and union and together < apart:
         _add_together(program, sliding, weight, bias, s, c, factor, mode, phases, union, label, packed, sides)
     else:
@@ -403,8 +400,7 @@ def _add(
     dst, places = along_memory(outputs)
     blocks = _blocks(g, matrices, outputs, places)
     by_rows = share_rows(table[:, 2], g.batch * g.group, len(blocks), threads())
-    products = int(g.batch * g.group * blocks[:, 1].sum() * k * table[:, 2].sum() * width // 2)
-    pieces = pieces_of(products)
+    pieces = pieces_of(int(g.batch * g.group * blocks[:, 1].sum() * k * table[:, 2].sum() * width // 2))
     data = matrices[0].data if len(matrices) == 1 else np.concatenate([matrix.data for matrix in matrices])
     program.add(
         convolution, pixels, planes.starts, table, data, blocks, np.concatenate(biases), dst, along_memory([factor])[0],
@@ -566,20 +562,21 @@ def convolution(
     limit = (gh - 1) * pitch + gw
     biases = bias.size // groups
     tiles_in_all = batch * groups * table.shape[0]
-    start, stop, begin, end = units_of(part, parts, pieces, batch * groups, table, 2, blocks, by_rows)
-    count = end - begin
-    for tile in range(start // count, (stop + count - 1) // count):
+    start, stop, low, high = units_of(part, parts, pieces, batch * groups, table, 2, blocks, by_rows)
+    first, behind = tiles_of(start, stop, low, high)
+    for tile in range(first, behind):
         image, t = tile // table.shape[0], tile % table.shape[0]
         n, group = image // groups, image % groups
         pixels, halves = _pixels_of(tile, table, per_group), table[t, 2]
         coming = _pixels_of(tile + 1, table, per_group) - pixels if tile + 1 < tiles_in_all else 0
-        for i in range(begin + max(start - tile * count, 0), begin + min(stop - tile * count, count)):
+        begin, end = blocks_of(tile, start, stop, low, high)
+        for i in range(begin, end):
             rows, valid, side = blocks[i, 1], blocks[i, 2], blocks[i, 5]
             a0, row0 = group * packed_rows * k + blocks[i, 3], group * biases + blocks[i, 4]
             # on the second side, the sources have changed places
             b0, off = pixels + side * apart, apart - 2 * side * apart
             c0 = blocks[i, 6] + n * blocks[i, 7] + group * m * plane
-            to, line = c0 + table[t, 1], i - max(end - _LINES, begin)
+            to, line = c0 + table[t, 1], i - max(high - _LINES, low)
             ask = coming - side * apart + line * LINE // src.itemsize if line >= 0 and coming != 0 else 0
             _prefetch(dst, x, to, valid, plane, halves * lanes // 2, mode)
             if table[t, 3] != 0 and valid == rows:

@@ -131,7 +131,7 @@ def _walk(table: Any, thread: int, rest: int) -> None:
         ticks[0] = _cycles()
     for i in range(calls):
         _take(table, i, thread, parts, pieces[i])
-        table[mine + (i + 1) % 2] = 0
+        table[mine + (i + 1) % 2] = 0  # of the last call, whose pieces nobody takes any more
         _add(table, ROW, 1)
         arrived += parts
         spins = 0
@@ -153,9 +153,9 @@ def _take(table: Any, i: int, thread: int, parts: int, pieces: int) -> None:
     turn = 0
     for step in range(parts):
         owner = (thread + step) % parts
-        count = table[TAKEN] + ROW * owner + i % 2
+        at = table[TAKEN] + ROW * owner + i % 2
         while True:
-            taken = _add(table, count, 1 if step == 0 else 1 << _OTHERS)
+            taken = _add(table, at, 1 if step == 0 else 1 << _OTHERS)
             first, last = taken & ((1 << _OTHERS) - 1), taken >> _OTHERS
             if first + last >= pieces:
                 break

@@ -107,7 +107,7 @@ class Program:
         self.labels: list[str] = []
         self._calls: list[tuple[Kernel, list[int], int] | Callable[[], None]] = []
         self._arrays: list[Any] = []  # keeps what the records point at alive
-        self._tables: tuple[int, ...] | None = None  # where addresses, records and ticks of the calls begin
+        self._tables: tuple[int, ...] | None = None  # where those of all calls begin: addresses, records, pieces, ticks
         self._behind: tuple[np.ndarray, ...] = ()  # keeps what they point at alive
         self._stops: list[int] = []  # places of the Python functions
         self._room = team.threads()  # kernels' scratch arrays have room for so many threads

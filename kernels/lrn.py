@@ -19,6 +19,8 @@ from caffe2lrp.kernels.share import share
 
 # Pixels that one thread takes at a time: all channels of them stay in the cache.
 BLOCK = 256
+# To normalise a value takes as long as so many multiplications.
+NORMALISING = 32
 
 
 @device

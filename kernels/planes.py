@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from caffe2lrp.kernels.convolution import Geometry
 
 SLACK = 128  # values behind the last plane that vectors may touch
+LAYING = 32  # to compute a value and to lay it out takes as long as so many multiplications
 
 
 @dataclass(frozen=True)

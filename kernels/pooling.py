@@ -20,6 +20,8 @@ from caffe2lrp.kernels.windows import LOWEST, find_maxima, pass_to_maxima
 # Values of an image, with its padding, that one thread takes at a time: they stay in its cache.
 _BAND = 4096
 _LONG_ROW = 48
+# To pool a value, and to lead relevance back to it, takes as long as so many multiplications.
+POOLING, LEADING_BACK = 16, 32
 
 
 @dataclass(frozen=True)

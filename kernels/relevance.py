@@ -9,7 +9,7 @@ import numpy as np
 from caffe2lrp.kernels.compiling import device
 from caffe2lrp.kernels.gemm import STORE_BOTH, STORE_RELU
 from caffe2lrp.kernels.launch import F1, F2, F3, F4, Float, Int, Program, kernel
-from caffe2lrp.kernels.planes import SLACK, Planes
+from caffe2lrp.kernels.planes import LAYING, SLACK, Planes
 from caffe2lrp.kernels.room import room_to_pass_on
 from caffe2lrp.kernels.rows import copy_row
 from caffe2lrp.kernels.share import pieces_of, share
@@ -103,7 +103,7 @@ class Shares:
         for g, (r, numbers) in enumerate(zip(self.r, self.numbers, strict=True)):
             program.add(
                 ratio_planes, r.reshape(outer, channels, -1), self.z.reshape(grouped), g, *numbers, out,
-                *planes.of_image(r.shape[2:]), label=label, pieces=pieces_of(32 * r.size),
+                *planes.of_image(r.shape[2:]), label=label, pieces=pieces_of(LAYING * r.size),
             )  # fmt: skip
         return out
 

@@ -40,6 +40,20 @@ def units_of(part, parts, pieces, images, table, halves, blocks, by_rows):  # ty
 
 
 @device
+def tiles_of(start, stop, low, high):  # type: ignore[no-untyped-def]
+    """First tile of the units of a part, and the one behind its last; none where it has no units."""
+    count = high - low
+    return start // count, (stop + count - 1) // count if start < stop else start // count
+
+
+@device
+def blocks_of(tile, start, stop, low, high):  # type: ignore[no-untyped-def]
+    """First block of a tile that is in a part, and the one behind its last."""
+    first = tile * (high - low)
+    return low + max(start - first, 0), low + min(stop - first, high - low)
+
+
+@device
 def unit_after(share_of, parts, images, table, halves, blocks):  # type: ignore[no-untyped-def]
     """The unit that comes after `share_of` of `parts` equal shares: a unit is worth its rows times its columns."""
     columns, rows = 0, 0

@@ -31,7 +31,7 @@ from caffe2lrp.kernels.room import own_room
 from caffe2lrp.kernels.rows import has_masks
 from caffe2lrp.kernels.share import pieces_of
 from caffe2lrp.kernels.team import threads
-from caffe2lrp.kernels.units import share_rows, units_of
+from caffe2lrp.kernels.units import blocks_of, share_rows, tiles_of, units_of
 
 # Beginning and ending a tile costs as much as so many multiplications of vectors, reading the weights as so many more
 # vectors of tiles, and a transform of pixels as so many multiplications of each of its values.
@@ -201,13 +201,13 @@ def winograd(
     rows_kept = together * blocks[0, 1]
     zero, infinity = dst.dtype.type(0), dst.dtype.type(np.inf)
     plane = target_h * target_w
-    start, stop, begin, behind = units_of(part, parts, pieces, groups, table, 1, blocks, by_rows)
-    count = behind - begin
+    start, stop, low, high = units_of(part, parts, pieces, groups, table, 1, blocks, by_rows)
+    first, behind = tiles_of(start, stop, low, high)
     if turn == 0:
         inside[0] = -1
-    for tile in range(start // count, (stop + count - 1) // count):
+    for tile in range(first, behind):
         group, t = tile // table.shape[0], tile % table.shape[0]
-        low, high = begin + max(start - tile * count, 0), begin + min(stop - tile * count, count)
+        begin, end = blocks_of(tile, start, stop, low, high)
         j0, halves, wide = table[t, 0], table[t, 1], table[t, 2]
         columns, step = halves * lanes // 2, k * wide + lanes  # step: from a place to the next
         channels = starts[table[t, 3] : table[t, 3] + k]
@@ -222,20 +222,20 @@ def winograd(
             for channel in range(k):
                 at = (group * k + channel) * size
                 to_tiles(kind, run == lanes, src, taps, zeros, at, inputs, runs, mine, channel * wide, step)
-        for first in range(low, high, together):
-            end = min(first + together, high)
+        for top in range(begin, end, together):
+            bottom = min(top + together, end)
             for q in range(places):
-                for block in range(first, end):
+                for block in range(top, bottom):
                     a0 = (group * places + q) * packed_rows * k + blocks[block, 3]
-                    row = q * rows_kept + blocks[block, 0] - blocks[first, 0]
+                    row = q * rows_kept + blocks[block, 0] - blocks[top, 0]
                     multiply(
                         blocks[block, 1], halves, a, a0, AHEAD, mine, q * step, 0, 0, channels, k, zeros, 0,
                         products, row * wide, wide, x, STORE,
                     )  # fmt: skip
-            for block in range(first, end):
+            for block in range(top, bottom):
                 row, valid = blocks[block, 0], blocks[block, 2]
                 for r in range(row, row + valid):
-                    at = (r - blocks[first, 0]) * wide
+                    at = (r - blocks[top, 0]) * wide
                     to = (group * m + r) * plane
                     value = bias[group * m + r]
                     for second in range(2 if mode == STORE_BOTH else 1):

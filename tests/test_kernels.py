@@ -23,7 +23,7 @@ from caffe2lrp.kernels.launch import Kernel, Program
 from caffe2lrp.kernels.planes import add_planes, plan_planes
 from caffe2lrp.kernels.share import pieces_of, share
 from caffe2lrp.kernels.team import set_threads
-from caffe2lrp.kernels.units import share_rows, unit_after, units_of
+from caffe2lrp.kernels.units import blocks_of, share_rows, tiles_of, unit_after, units_of
 from caffe2lrp.layers.convolution import Convolution, Deconvolution
 from tests import naive
 
@@ -318,10 +318,11 @@ def test_each_block_of_each_tile_is_in_one_piece(threads: int, pieces: int, by_r
     taken = np.full((images * len(table), len(blocks)), -1)
     for part in range(threads * pieces):
         start, stop, low, high = units_of(part, threads * pieces, pieces, images, table, 1, blocks, by_rows)
-        for unit in range(start, stop):
-            place = unit // (high - low), low + unit % (high - low)
-            assert taken[place] == -1
-            taken[place] = part // pieces
+        for tile in range(*tiles_of(start, stop, low, high)):
+            begin, end = blocks_of(tile, start, stop, low, high)
+            assert begin < end  # a tile is not laid out for nothing
+            assert (taken[tile, begin:end] == -1).all()
+            taken[tile, begin:end] = part // pieces
     assert set(taken.flat) == set(range(threads))
     if by_rows:
         assert (taken == taken[0]).all()  # a thread has the same rows of all tiles
@@ -418,7 +419,7 @@ gemm.cpu_features = rows.cpu_features = lambda: frozenset({features})
 helpers._MOST = 0  # other processes would see this processor
 assert gemm.tiles("float32").rows == {rows}
 from caffe2lrp.layers import activation
-from caffe2lrp.layers.convolution import Convolution, Deconvolution
+from caffe2lrp.layers.convolution import Convolution
 from tests.layer_cases import chain, check_forward, random_input
 from tests.test_relevance import RULE_CASES, check
 def kernels_of(network):

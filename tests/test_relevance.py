@@ -363,13 +363,13 @@ def test_both_ways_to_transpose(
 
 def test_both_ways_to_transpose_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
-    for name in ("_add_together", "_add_apart"):
+    for name in ("_add_together", "_add_phase"):
         original = getattr(convolution_kernels, name)
         monkeypatch.setattr(convolution_kernels, name, lambda *a, o=original, n=name: (taken.append(n), o(*a))[1])
     for channels in (1, 64):  # few channels fill the tiles only together
         network = chain((1, channels, 9, 9), Convolution(3, (3, 3), (2, 2)))
         check(network, random_input(network), rule=RULE_CASES[1])
-    assert taken == ["_add_together", "_add_apart"]
+    assert taken == ["_add_together", *["_add_phase"] * 4]
 
 
 @pytest.mark.parametrize("rule", [r for r in RULE_CASES if r[0] in ("flat", "wsquare", "zbox")])

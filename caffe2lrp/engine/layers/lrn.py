@@ -21,7 +21,7 @@ def _lrn(plan: ForwardPlan, layer: Layer) -> None:
         shape = (x.shape[0], x.shape[1], x.shape[2] * x.shape[3])
         plan.program.add(
             kernels.lrn_across, x.reshape(shape), y.reshape(shape), p.size, p.alpha / p.size, p.beta, p.k,
-            label=layer.name, pieces=pieces_of(32 * x.size),
+            label=layer.name, pieces=pieces_of(kernels.NORMALISING * x.size),
         )  # fmt: skip
     else:
         planes = (x.shape[0] * x.shape[1], x.shape[2], x.shape[3])

@@ -114,7 +114,7 @@ def _add_pooling(program: Program, params: Pooling, x: np.ndarray, y: np.ndarray
         else:
             program.add(listed.window_expectation, flat, *windows.table, out, label=label)
     elif params.method == "MAX" and _are_few(window):
-        few, pieces = _few(window, program.dtype), pieces_of(16 * x.size)
+        few, pieces = _few(window, program.dtype), pieces_of(kernels.POOLING * x.size)
         program.add(kernels.max_pooling_of_few, _planes(x), _planes(y), *few, label=label, pieces=pieces)
     elif params.method == "MAX":
         bands = kernels.bands_of(_planes(x), _planes(y), window)
@@ -143,7 +143,7 @@ def _add_relevance(
     window = _window(params, x.shape)
     if params.method == "MAX" and not settings.average_max:
         if _are_few(window):
-            few, pieces = _few(window, program.dtype), pieces_of(32 * x.size)
+            few, pieces = _few(window, program.dtype), pieces_of(kernels.LEADING_BACK * x.size)
             program.add(kernels.max_pooling_relevance_of_few, *images, *few, label=label, pieces=pieces)
             return
         if window[0] * window[1] > kernels.FEW_CELLS:
