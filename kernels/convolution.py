@@ -9,13 +9,15 @@ product (what relevance and gradients need) is cut into one such sum for each re
 pixels modulo the stride: then no products with zeros are computed and nothing is scattered.
 
 A product by sign reads two sources, one for the positive values of A and one for the negative ones. Rules
-that tell positive from negative products need no others, and no products with zeros.
+that tell positive from negative products need no others. Such products, and those with many zeros, are computed
+without any product with a zero, by `caffe2lrp.kernels.sparse`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -35,8 +37,9 @@ from caffe2lrp.kernels.gemm import (
 from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, Thread, kernel
 from caffe2lrp.kernels.planes import LAYING, Planes, Source, add_planes, plan_planes
 from caffe2lrp.kernels.room import LINE, own_room
-from caffe2lrp.kernels.rows import both_row, copy_row, rectify_row, times_row
 from caffe2lrp.kernels.share import pieces_of, share
+from caffe2lrp.kernels.sparse import SparseMatrix, add_sparse, blocking, pays
+from caffe2lrp.kernels.storing import along_memory, finish
 from caffe2lrp.kernels.team import threads
 from caffe2lrp.kernels.units import blocks_of, share_rows, tiles_of, units_of
 
@@ -174,28 +177,32 @@ class PackedMatrix:
         self.rows = int(first[-1])
         self.blocks = np.stack([first[:-1], cut, first[:-1] * self.k], axis=1).astype(np.int64)
 
-    def pad_bias(self, bias: np.ndarray | None, sides: int = 0) -> np.ndarray:
-        """A bias (group * rows,), for each of the sides, filled up to whole panels; zeros for None."""
-        padded = np.zeros((self.group, max(sides, 1), self.rows), self.dtype)
+    def pad_bias(self, bias: np.ndarray | None) -> np.ndarray:
+        """A bias (group * rows,), filled up to whole panels; zeros for None."""
+        padded = np.zeros((self.group, self.rows), self.dtype)
         if bias is not None:
-            padded[:, :, : self.m] = bias.reshape(self.group, -1, self.m)
+            padded[:, : self.m] = bias.reshape(self.group, self.m)
         return padded.reshape(-1)
 
-    def blocks_of(self, sides: int) -> np.ndarray:
-        """Blocks of the result's rows in a group, (blocks, 6), for each of the sides.
+    def blocks_of_rows(self) -> np.ndarray:
+        """Blocks of the result's rows in a group, (blocks, 5).
 
-        First row, rows, those of them that are valid, start in the data, place in the bias, and side.
+        First row, rows, those of them that are valid, start in the data, and place in the bias.
         """
         first, rows, start = self.blocks.T
-        found = []
-        for side in range(max(sides, 1)):
-            valid = np.minimum(rows, self.m - first)
-            same = np.full(len(rows), side)
-            found.append(np.stack([side * self.m + first, rows, valid, start, side * self.rows + first, same], axis=1))
-        return np.concatenate(found)
+        return np.stack([first, rows, np.minimum(rows, self.m - first), start, first], axis=1)
 
 
-Packed = dict[Hashable, PackedMatrix]
+Matrix: TypeAlias = PackedMatrix | SparseMatrix
+Packed: TypeAlias = dict[Hashable, PackedMatrix | SparseMatrix]
+
+
+def packed_matrix(weight: np.ndarray, geometry: Geometry) -> Matrix:
+    """Weights (group, M, C, cells) as the matrix that a product is fastest with."""
+    matrices = weight.reshape(*weight.shape[:2], -1)
+    if geometry.sides or pays(matrices):
+        return SparseMatrix(matrices, blocking(geometry, weight.dtype.name))
+    return PackedMatrix(matrices)
 
 
 def add_forward(
@@ -206,9 +213,8 @@ def add_forward(
 
     For a product by sign, x and y have more channels than `sliding` says; see `Geometry`.
     """
-    matrix = PackedMatrix(weight.reshape(*weight.shape[:2], -1))
     geometry = replace(sliding.forward(), sides=sides)
-    add_convolution(program, geometry, matrix, matrix.pad_bias(bias, sides), x, y, factor, mode, label)
+    add_convolution(program, geometry, packed_matrix(weight, geometry), bias, x, y, factor, mode, label)
 
 
 def add_transposed(
@@ -264,15 +270,13 @@ def _add_phase(
 ) -> None:  # fmt: skip
     image = (sliding.source[2], sliding.source[3])
     grid = tuple(-(-(image[a] - phase.first[a]) // sliding.stride[a]) for a in range(2))
-    if phase.first not in packed:
-        turned = _turned(weight, list(phase.taps.values()))
-        packed[phase.first] = PackedMatrix(turned.reshape(*turned.shape[:2], -1))
-    matrix = packed[phase.first]
     geometry = sliding.backward(
-        matrix.m, np.array(list(phase.taps)), (grid[0], grid[1]), image, sliding.stride, phase.first
+        weight.shape[2], np.array(list(phase.taps)), (grid[0], grid[1]), image, sliding.stride, phase.first
     )
     geometry = replace(geometry, sides=sides)
-    add_convolution(program, geometry, matrix, matrix.pad_bias(bias, sides), s, c, factor, mode, label)
+    if phase.first not in packed:
+        packed[phase.first] = packed_matrix(_turned(weight, list(phase.taps.values())), geometry)
+    add_convolution(program, geometry, packed[phase.first], bias, s, c, factor, mode, label)
 
 
 def _add_empty(
@@ -308,18 +312,18 @@ def _add_together(
     factor: np.ndarray, mode: int, phases: list[Phase], union: list[tuple[int, int]], label: str, packed: Packed,
     sides: int,
 ) -> None:  # fmt: skip
+    grid = (-(-sliding.source[2] // sliding.stride[0]), -(-sliding.source[3] // sliding.stride[1]))
+    rows = len(phases) * weight.shape[2]
+    geometry = replace(sliding.backward(rows, np.array(union), grid, grid), sides=sides)
     if "together" not in packed:
         stacked = np.concatenate([_turned(weight, [p.taps.get(tap, -1) for tap in union]) for p in phases], axis=1)
-        packed["together"] = PackedMatrix(stacked.reshape(*stacked.shape[:2], -1))
-    matrix = packed["together"]
-    grid = (-(-sliding.source[2] // sliding.stride[0]), -(-sliding.source[3] // sliding.stride[1]))
-    geometry = replace(sliding.backward(matrix.m, np.array(union), grid, grid), sides=sides)
+        packed["together"] = packed_matrix(stacked, geometry)
     outer = sliding.group * max(sides, 1)
-    apart = np.empty((sliding.source[0], outer * matrix.m, *grid), c.dtype)
+    apart = np.empty((sliding.source[0], outer * rows, *grid), c.dtype)
     if bias is not None:
         bias = np.tile(bias.reshape(outer, 1, -1), (1, len(phases), 1))
     first_mode = STORE if mode == STORE_TIMES else mode
-    add_convolution(program, geometry, matrix, matrix.pad_bias(bias, sides), s, apart, apart, first_mode, label)
+    add_convolution(program, geometry, packed["together"], bias, s, apart, apart, first_mode, label)
     channels = sliding.source[1] // sliding.group
     planes = (sliding.source[0] * outer, len(phases) * channels, grid[0] * grid[1])
     program.add(
@@ -347,7 +351,7 @@ def interleave(part: Int, parts: Int, apart: F3, c: F3, factor: F3, channels: In
 
 
 def add_convolution(
-    program: Program, geometry: Geometry, matrix: PackedMatrix, bias: np.ndarray, src: Source, dst: np.ndarray,
+    program: Program, geometry: Geometry, matrix: Matrix, bias: np.ndarray | None, src: Source, dst: np.ndarray,
     factor: np.ndarray, mode: int, label: str,
 ) -> None:  # fmt: skip
     """Append a convolution to a program.
@@ -357,7 +361,7 @@ def add_convolution(
     program, geometry, matrix, label
         Where to, how, and with what; the columns of `matrix` are ordered (channel, tap).
     bias
-        Padded by `PackedMatrix.pad_bias`.
+        (group * rows,), by sign for each side of a group; or None.
     src, dst
         (N, group * channels, H, W), or what can be computed in its place, and (N, group * rows, H', W'); by sign, the
         source has twice the channels, and the destination the rows of all sides. Images of the destination may lie
@@ -367,7 +371,12 @@ def add_convolution(
     mode
         What happens to the sums; see `caffe2lrp.kernels.gemm`.
     """
-    _add(program, geometry, [matrix], [bias], src, [dst], factor, mode, label)
+    if isinstance(matrix, PackedMatrix):
+        _add(program, geometry, [matrix], [bias], src, [dst], factor, mode, label)
+    else:
+        planes = plan_planes(geometry, program.dtype, tiles(program.dtype).width)
+        pixels = add_planes(program, planes, geometry, src, label)
+        add_sparse(program, geometry, planes, matrix, bias, pixels, dst, factor, mode, label)
 
 
 def add_side_by_side(
@@ -380,61 +389,49 @@ def add_side_by_side(
     no factor.
     """
     matrices = [PackedMatrix(weight.reshape(1, len(weight[0]), -1)) for weight in weights]
-    padded = [matrix.pad_bias(bias) for matrix, bias in zip(matrices, biases, strict=True)]
-    _add(program, sliding.forward(), matrices, padded, x, outputs, outputs[0], mode, label)
+    _add(program, sliding.forward(), matrices, biases, x, outputs, outputs[0], mode, label)
 
 
 def _add(
-    program: Program, geometry: Geometry, matrices: Sequence[PackedMatrix], biases: Sequence[np.ndarray], src: Source,
-    outputs: Sequence[np.ndarray], factor: np.ndarray, mode: int, label: str,
+    program: Program, geometry: Geometry, matrices: Sequence[PackedMatrix], biases: Sequence[np.ndarray | None],
+    src: Source, outputs: Sequence[np.ndarray], factor: np.ndarray, mode: int, label: str,
 ) -> None:  # fmt: skip
     """Append the products with matrices whose rows go to one output each."""
     g = geometry
     width = tiles(program.dtype).width
     planes = plan_planes(g, program.dtype, width // 2)
     pixels = add_planes(program, planes, g, src, label)
-    per_image = src.shape[1] * len(planes.residues) * planes.size
     k = matrices[0].k
     table = pixel_tiles(g, planes, k, program.dtype)
     room = tiles(program.dtype).rows[0] * tiles(program.dtype).columns
     dst, places = along_memory(outputs)
     blocks = _blocks(g, matrices, outputs, places)
+    padded = [matrix.pad_bias(bias) for matrix, bias in zip(matrices, biases, strict=True)]
     by_rows = share_rows(table[:, 2], g.batch * g.group, len(blocks), threads())
     pieces = pieces_of(int(g.batch * g.group * blocks[:, 1].sum() * k * table[:, 2].sum() * width // 2))
     data = matrices[0].data if len(matrices) == 1 else np.concatenate([matrix.data for matrix in matrices])
     program.add(
-        convolution, pixels, planes.starts, table, data, blocks, np.concatenate(biases), dst, along_memory([factor])[0],
-        own_room(program.dtype, room * threads()), g.batch, g.group, per_image // g.group,
-        per_image // g.group // 2 if g.sides else 0, max(g.sides, 1) * g.rows, k, matrices[0].rows, *g.target, *g.grid,
-        planes.pitch, *g.step, *g.start, width, by_rows, pieces, threads(), mode, label=label, pieces=pieces,
+        convolution, pixels, planes.starts, table, data, blocks, np.concatenate(padded), dst, along_memory([factor])[0],
+        own_room(program.dtype, room * threads()), g.batch, g.group, g.channels * len(planes.residues) * planes.size,
+        g.rows, k, matrices[0].rows, *g.target, *g.grid, planes.pitch, *g.step, *g.start, width, by_rows, pieces,
+        threads(), mode, label=label, pieces=pieces,
     )  # fmt: skip
 
 
 def _blocks(
     geometry: Geometry, matrices: Sequence[PackedMatrix], outputs: Sequence[np.ndarray], places: Sequence[int]
 ) -> np.ndarray:
-    """Blocks of all matrices, (blocks, 8): as `PackedMatrix.blocks_of`, and where the first row of each is stored.
+    """Blocks of all matrices, (blocks, 7): those of `PackedMatrix`, and where the first row of each is stored.
 
     That is its place in the first image and group, and the distance from image to image.
     """
     found, start, bias = [], 0, 0
     for matrix, output, at in zip(matrices, outputs, places, strict=True):
-        blocks = matrix.blocks_of(geometry.sides) + np.array([0, 0, 0, start, bias, 0])
+        blocks = matrix.blocks_of_rows() + np.array([0, 0, 0, start, bias])
         first = at + blocks[:, :1] * geometry.target[0] * geometry.target[1]
         found.append(np.hstack([blocks, first, np.full_like(first, output.strides[0] // output.itemsize)]))
         start, bias = start + matrix.data.size, bias + matrix.rows
     return np.concatenate(found)
-
-
-def along_memory(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
-    """A line that begins with the first value in memory of some arrays, and where on it each begins.
-
-    The arrays need not lie in one piece of memory: the line is only what kernels count their places from.
-    """
-    addresses = [array.ctypes.data for array in arrays]
-    first = arrays[addresses.index(min(addresses))]
-    line = np.lib.stride_tricks.as_strided(first, (first.size,), (first.itemsize,))
-    return line, [(address - min(addresses)) // first.itemsize for address in addresses]
 
 
 def pixel_tiles(geometry: Geometry, planes: Planes, k: int, dtype: str) -> np.ndarray:
@@ -478,47 +475,17 @@ def line_tiles(length: int, dtype: str) -> np.ndarray:
     return np.stack([np.minimum(starts, last), counts], axis=1).astype(np.int64)
 
 
-def multiply(rows, halves, a, a0, ahead, b, b0, coming, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
-    """The micro-kernel, in the tile size and precision asked for; by sign where the sources lie `apart`."""
+def multiply(rows, halves, a, a0, ahead, b, b0, coming, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+    """The micro-kernel, in the tile size and precision asked for."""
 
 
 @overload(multiply)
-def _multiply_overload(rows, halves, a, a0, ahead, b, b0, coming, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+def _multiply_overload(rows, halves, a, a0, ahead, b, b0, coming, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
     # a function of its own: its code is there once for all calls
-    def multiply(rows, halves, a, a0, ahead, b, b0, coming, apart, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
-        micro_kernel(rows, halves, a, a0, ahead, b, b0, coming, apart, starts, k, bias, row0, c, c0, stride, x, mode)
+    def multiply(rows, halves, a, a0, ahead, b, b0, coming, starts, k, bias, row0, c, c0, stride, x, mode):  # type: ignore[no-untyped-def]
+        micro_kernel(rows, halves, a, a0, ahead, b, b0, coming, starts, k, bias, row0, c, c0, stride, x, mode)
 
     return multiply
-
-
-@device
-def finish(tile, apart, columns, rows, dst, x, base, plane, gw, pitch, width, sx, sy, x0, y0, j0, limit, mode):  # type: ignore[no-untyped-def]
-    """Copy the valid pixels of a tile, whose rows lie `apart`, to where they belong."""
-    zero = dst.dtype.type(0)
-    gy = j0 // pitch
-    gx = j0 - gy * pitch
-    i = 0
-    while i < columns and j0 + i < limit:
-        run = min(gw - gx, columns - i)
-        at = base + (gy * sy + y0) * width + gx * sx + x0
-        for r in range(rows):
-            source, to = r * apart + i, at + r * plane
-            if sx > 1:
-                for q in range(run):
-                    value = tile[source + q]
-                    value = zero if mode == STORE_RELU and value < zero else value
-                    dst[to + q * sx] = value * x[to + q * sx] if mode == STORE_TIMES else value
-            elif mode == STORE_TIMES:
-                times_row(tile, source, x, to, dst, to, run)
-            elif mode == STORE_RELU:
-                rectify_row(tile, source, dst, to, run)
-            elif mode == STORE_BOTH:
-                both_row(tile, source, dst, to, x, to, run)
-            else:
-                copy_row(tile, source, dst, to, run)
-        i += pitch - gx
-        gx = 0
-        gy += 1
 
 
 AHEAD = 512  # values of the weights that are asked for before they are needed
@@ -552,7 +519,7 @@ def _pixels_of(tile, table, per_image):  # type: ignore[no-untyped-def]
 @kernel
 def convolution(
     part: Int, parts: Int, thread: Thread, src: F1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, dst: F1, x: F1,
-    scratch: F1, batch: Int, groups: Int, per_group: Int, apart: Int, m: Int, k: Int, packed_rows: Int, target_h: Int,
+    scratch: F1, batch: Int, groups: Int, per_group: Int, m: Int, k: Int, packed_rows: Int, target_h: Int,
     target_w: Int, gh: Int, gw: Int, pitch: Int, step_y: Int, step_x: Int, y0: Int, x0: Int, lanes: Int, by_rows: Int,
     pieces: Int, threads: Int, mode: Int,
 ) -> None:  # fmt: skip
@@ -571,20 +538,18 @@ def convolution(
         coming = _pixels_of(tile + 1, table, per_group) - pixels if tile + 1 < tiles_in_all else 0
         begin, end = blocks_of(tile, start, stop, low, high)
         for i in range(begin, end):
-            rows, valid, side = blocks[i, 1], blocks[i, 2], blocks[i, 5]
+            rows, valid = blocks[i, 1], blocks[i, 2]
             a0, row0 = group * packed_rows * k + blocks[i, 3], group * biases + blocks[i, 4]
-            # on the second side, the sources have changed places
-            b0, off = pixels + side * apart, apart - 2 * side * apart
-            c0 = blocks[i, 6] + n * blocks[i, 7] + group * m * plane
+            c0 = blocks[i, 5] + n * blocks[i, 6] + group * m * plane
             to, line = c0 + table[t, 1], i - max(high - _LINES, low)
-            ask = coming - side * apart + line * LINE // src.itemsize if line >= 0 and coming != 0 else 0
+            ask = coming + line * LINE // src.itemsize if line >= 0 and coming != 0 else 0
             _prefetch(dst, x, to, valid, plane, halves * lanes // 2, mode)
             if table[t, 3] != 0 and valid == rows:
-                multiply(rows, halves, a, a0, AHEAD, src, b0, ask, off, starts, k, bias, row0, dst, to, plane, x, mode)
+                multiply(rows, halves, a, a0, AHEAD, src, pixels, ask, starts, k, bias, row0, dst, to, plane, x, mode)
             else:
                 columns = halves * lanes // 2
                 multiply(
-                    rows, halves, a, a0, AHEAD, src, b0, ask, off, starts, k, bias, row0, kept, 0, columns, x, STORE
+                    rows, halves, a, a0, AHEAD, src, pixels, ask, starts, k, bias, row0, kept, 0, columns, x, STORE
                 )
                 finish(
                     kept, columns, columns, valid, dst, x, c0, plane, gw, pitch, target_w, step_x, step_y, x0, y0,

@@ -120,11 +120,6 @@ FILTERS = (
 class _Transform(Vectors):
     """Emits products with the matrices of a filter."""
 
-    def __init__(self, builder: Any, scalar: Any, width: int) -> None:
-        super().__init__(builder, scalar, width)
-        kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        self.fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{width}f{8 * self.size}")
-
     def both_ways(self, matrix: np.ndarray, values: list[list[Any]]) -> list[list[Any]]:
         """M V M' for rows of vectors."""
         columns = [self.product(matrix, [row[i] for row in values]) for i in range(len(values))]
@@ -159,7 +154,7 @@ class _Transform(Vectors):
             elif abs(factor) == 1:
                 total = b.fadd(total, value) if factor == 1 else b.fsub(total, value)
             else:
-                total = b.call(self.fma, [value, self._constant(factor), total])
+                total = self.add_product(value, self._constant(factor), total)
         return total
 
     def _constant(self, value: float) -> Any:

@@ -45,7 +45,7 @@ def tiles(dtype: str) -> Tiles:
     """Tile sizes that fit the vector registers of the processor."""
     features = cpu_features()
     size = np.dtype(dtype).itemsize
-    if "avx512f" in features:  # 32 registers of 64 bytes: 24 sums, columns of two sources and a factor
+    if "avx512f" in features:  # 32 registers of 64 bytes: 24 sums, three columns and a factor
         return Tiles((8, 4), 3, 64 // size)
     if "avx2" in features and "fma" in features:  # 16 registers of 32 bytes
         return Tiles((6, 4), 2, 32 // size)
@@ -84,37 +84,31 @@ def pack_rows(matrices: np.ndarray, cut: list[int]) -> np.ndarray:
 
 @intrinsic
 def micro_kernel(  # type: ignore[no-untyped-def]
-    typingctx, rows, halves, a, a0, ahead, b, b0, coming, apart, starts, k, bias, row0, c, c0, stride, x, mode
+    typingctx, rows, halves, a, a0, ahead, b, b0, coming, starts, k, bias, row0, c, c0, stride, x, mode
 ):
     """One tile of the product, of `rows` rows and `halves` half vectors, as `Tiles` has them.
 
     While it reads A and B it asks for what lies so many values `ahead` in A, and for what is `coming` so many values
     behind each row of B: the processor by itself does so within pages of 4 KB only.
-    Where `apart` is not 0, negative values of A are multiplied with rows of B that lie `apart` from those of the
-    others.
     """
     word = types.intp
     signature = types.void(
-        word, word, a, word, word, b, word, word, word, starts, word, bias, word, c, word, word, x, word
+        word, word, a, word, word, b, word, word, starts, word, bias, word, c, word, word, x, word
     )  # fmt: skip
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         rows, halves, *rest = arguments
-        apart = arguments[8]
         layout = tiles(signature.args[2].dtype.name)
         done = builder.append_basic_block("done")
-        by_sign = builder.zext(builder.icmp_signed("!=", apart, apart.type(0)), apart.type)
-        key = builder.add(builder.mul(builder.add(builder.mul(rows, rows.type(64)), halves), rows.type(2)), by_sign)
-        switch = builder.switch(key, done)
+        switch = builder.switch(builder.add(builder.mul(rows, rows.type(64)), halves), done)
         for m in layout.rows:
             for n in (2 * layout.vectors, 2, 1):
-                for signs in (0, 1):
-                    block = builder.append_basic_block(f"tile_{m}_{n}")
-                    switch.add_case(rows.type((m * 64 + n) * 2 + signs), block)
-                    builder.position_at_end(block)
-                    vectors, width = max(n // 2, 1), layout.width // (1 if n > 1 else 2)
-                    _Tile(context, builder, signature.args[2:], rest, m, vectors, width, bool(signs)).emit()
-                    builder.branch(done)
+                block = builder.append_basic_block(f"tile_{m}_{n}")
+                switch.add_case(rows.type(m * 64 + n), block)
+                builder.position_at_end(block)
+                vectors, width = max(n // 2, 1), layout.width // (1 if n > 1 else 2)
+                _Tile(context, builder, signature.args[2:], rest, m, vectors, width).emit()
+                builder.branch(done)
         builder.position_at_end(done)
         return context.get_dummy_value()
 
@@ -152,24 +146,17 @@ class _Tile(Vectors):
     """Emits the code of one micro-kernel."""
 
     def __init__(
-        self, context: Any, builder: Any, kinds: Any, arguments: Any, rows: int, vectors: int, width: int, by_sign: bool
+        self, context: Any, builder: Any, kinds: Any, arguments: Any, rows: int, vectors: int, width: int
     ) -> None:  # fmt: skip
-        self.rows, self.vectors, self.by_sign = rows, vectors, by_sign
-        a, self.a0, self.ahead, b, self.b0, self.coming, self.apart, starts, self.k, bias, self.row0, *rest = arguments
+        self.rows, self.vectors = rows, vectors
+        a, self.a0, self.ahead, b, self.b0, self.coming, starts, self.k, bias, self.row0, *rest = arguments
         c, self.c0, self.stride, x, self.mode = rest
-        pointed = ((0, a), (3, b), (7, starts), (9, bias), (11, c), (14, x))
+        pointed = ((0, a), (3, b), (6, starts), (8, bias), (10, c), (13, x))
         self.a, self.b, self.starts, self.bias, self.c, self.x = (
             data_of(context, builder, kinds[i], array) for i, array in pointed
         )
         super().__init__(builder, self.a.type.pointee, width)
         self.word = ir.IntType(64)
-        name = f"v{width}f{8 * self.size}"
-        self.fma = self._function(f"llvm.fma.{name}", 3)
-
-    def _function(self, name: str, count: int) -> Any:
-        return cgutils.get_or_insert_function(
-            self.builder.module, ir.FunctionType(self.vector, [self.vector] * count), name
-        )
 
     def _int(self, value: int) -> Any:
         return ir.Constant(self.word, value)
@@ -215,14 +202,12 @@ class _Tile(Vectors):
         a_row = builder.add(self.a0, builder.mul(i, self._int(self.rows)))
         b_row = builder.add(self.b0, builder.load(builder.gep(self.starts, [i])))
         columns = self._columns(b_row)
-        others = self._columns(builder.add(b_row, self.apart)) if self.by_sign else columns
         emit_prefetch(builder, self.a, builder.add(a_row, self.ahead), write=0)
         emit_prefetch(builder, self.b, builder.add(b_row, self.coming), write=0)
         added = []
         for m in range(self.rows):
             factor = self._spread_from(self.a, builder.add(a_row, self._int(m)))
-            chosen = self._choose(factor, columns, others) if self.by_sign else columns
-            added.append([builder.call(self.fma, [factor, chosen[v], sums[m][v]]) for v in range(self.vectors)])
+            added.append([self.add_product(factor, columns[v], sums[m][v]) for v in range(self.vectors)])
         following = builder.add(i, self._int(1))
         i.add_incoming(following, loop)
         for m in range(self.rows):
@@ -236,14 +221,6 @@ class _Tile(Vectors):
     def _columns(self, start: Any) -> list[Any]:
         """The vectors of a row of B."""
         return [self.load(self.b, self.builder.add(start, self._int(v * self.width))) for v in range(self.vectors)]
-
-    def _choose(self, factor: Any, columns: list[Any], others: list[Any]) -> list[Any]:
-        """The columns, or the others where the factor is negative."""
-        numbers = ir.VectorType(ir.IntType(8 * self.size), self.width)
-        zero = ir.Constant(numbers, [0] * self.width)
-        # the sign bit alone: one instruction, with or without AVX-512
-        negative = self.builder.icmp_signed("<", self.builder.bitcast(factor, numbers), zero)
-        return [self.builder.select(negative, other, column) for column, other in zip(columns, others, strict=True)]
 
     def _finish_bias(self, value: Any, m: int, offset: Any) -> Any:
         return self.builder.fadd(value, self._spread_from(self.bias, self.builder.add(self.row0, self._int(m))))

@@ -65,6 +65,14 @@ class Vectors:
         lanes = ir.Constant(ir.VectorType(number, self.width), [0] * self.width)
         return self.builder.shuffle_vector(single, undefined, lanes)
 
+    def add_product(self, factor: Any, value: Any, total: Any) -> Any:
+        """factor * value + total, rounded once."""
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        name = f"llvm.fma.v{self.width}f{8 * self.size}"
+        return self.builder.call(
+            cgutils.get_or_insert_function(self.builder.module, kind, name), (factor, value, total)
+        )
+
     def rectify(self, value: Any) -> Any:
         return self.at_least(self.zero, value)
 

@@ -19,7 +19,6 @@ from caffe2lrp.kernels.convolution import (
     Packed,
     PackedMatrix,
     Sliding,
-    along_memory,
     line_tiles,
     multiply,
 )
@@ -30,6 +29,7 @@ from caffe2lrp.kernels.planes import Source, add_planes, plan_planes
 from caffe2lrp.kernels.room import own_room
 from caffe2lrp.kernels.rows import has_masks
 from caffe2lrp.kernels.share import pieces_of
+from caffe2lrp.kernels.storing import along_memory
 from caffe2lrp.kernels.team import threads
 from caffe2lrp.kernels.units import blocks_of, share_rows, tiles_of, units_of
 
@@ -118,7 +118,9 @@ def add_transposed(
     if ("minimal", kind) not in packed:
         cells = weight.transpose(0, 2, 1, 3)[..., ::-1]
         packed["minimal", kind] = PackedMatrix(_transformed_weight(cells, FILTERS[kind]))
-    _add(program, kind, turned, packed["minimal", kind], None, s, c, factor, mode, label)
+    matrix = packed["minimal", kind]
+    assert isinstance(matrix, PackedMatrix)
+    _add(program, kind, turned, matrix, None, s, c, factor, mode, label)
 
 
 def _add(
@@ -144,7 +146,7 @@ def _add(
     together = max(_KEPT // (places * layout.rows[0] * most), 1)
     areas = places * (channels * most + layout.width)  # vectors may end behind the last channel's tiles
     room = areas + places * together * layout.rows[0] * most
-    blocks = matrix.blocks_of(0)
+    blocks = matrix.blocks_of_rows()
     by_rows = share_rows(table[:, 1], groups, len(blocks), threads())
     units = groups * int(blocks[:, 1].sum() * table[:, 1].sum()) * layout.width // 2
     pieces = pieces_of(places * channels * units)
@@ -229,7 +231,7 @@ def winograd(
                     a0 = (group * places + q) * packed_rows * k + blocks[block, 3]
                     row = q * rows_kept + blocks[block, 0] - blocks[top, 0]
                     multiply(
-                        blocks[block, 1], halves, a, a0, AHEAD, mine, q * step, 0, 0, channels, k, zeros, 0,
+                        blocks[block, 1], halves, a, a0, AHEAD, mine, q * step, 0, channels, k, zeros, 0,
                         products, row * wide, wide, x, STORE,
                     )  # fmt: skip
             for block in range(top, bottom):

@@ -122,7 +122,7 @@ def test_what_happens_to_a_tile(mode: int, dtype: str) -> None:
     matrix, out = PackedMatrix(weight.reshape(1, 30, -1)), np.full(y.shape, np.nan, dtype)
     sliding = Sliding(x.shape, y.shape, params.kernel, params.stride, params.pad, params.dilation, 1)
     program = Program(dtype)
-    add_convolution(program, sliding.forward(), matrix, matrix.pad_bias(given), x, out, factor, mode, "convolution")
+    add_convolution(program, sliding.forward(), matrix, given, x, out, factor, mode, "convolution")
     program.run()
     np.testing.assert_allclose(out, expected, rtol=0, atol=(1e-12 if dtype == "float64" else 1e-4))
 

@@ -146,7 +146,7 @@ def _steps(plan: RelevancePlan, timed: list[_Timed]) -> list[Step]:
         first, ms = group[0], sum(call.ms for call in group)
         gflops = bandwidth = None
         params = layers[first.layer].params if first.layer in layers else None
-        if isinstance(params, Convolving) and first.kernel.startswith("convolution") and ms:
+        if isinstance(params, Convolving) and first.kernel in ("convolution", "sparse_product") and ms:
             work = _products(plan, first) * multiply_adds(plan.network, first.layer)
             gflops = 2e-6 * work / ms
         if isinstance(params, InnerProduct) and first.module == "inner_product" and ms:
