@@ -35,6 +35,7 @@ from caffe2lrp.kernels.gemm import (
     tiles,
 )
 from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, Thread, kernel
+from caffe2lrp.kernels.lines import gather
 from caffe2lrp.kernels.planes import LAYING, Planes, Source, add_planes, plan_planes
 from caffe2lrp.kernels.room import LINE, own_room
 from caffe2lrp.kernels.share import pieces_of, share
@@ -403,7 +404,8 @@ def _add(
     pixels = add_planes(program, planes, g, src, label)
     k = matrices[0].k
     table = pixel_tiles(g, planes, k, program.dtype)
-    room = tiles(program.dtype).rows[0] * tiles(program.dtype).columns
+    lines = _lines(k, program.dtype)
+    room = (tiles(program.dtype).rows[0] + len(lines)) * tiles(program.dtype).columns
     dst, places = along_memory(outputs)
     blocks = _blocks(g, matrices, outputs, places)
     padded = [matrix.pad_bias(bias) for matrix, bias in zip(matrices, biases, strict=True)]
@@ -411,11 +413,23 @@ def _add(
     pieces = pieces_of(int(g.batch * g.group * blocks[:, 1].sum() * k * table[:, 2].sum() * width // 2))
     data = matrices[0].data if len(matrices) == 1 else np.concatenate([matrix.data for matrix in matrices])
     program.add(
-        convolution, pixels, planes.starts, table, data, blocks, np.concatenate(padded), dst, along_memory([factor])[0],
-        own_room(program.dtype, room * threads()), g.batch, g.group, g.channels * len(planes.residues) * planes.size,
-        g.rows, k, matrices[0].rows, *g.target, *g.grid, planes.pitch, *g.step, *g.start, width, by_rows, pieces,
-        threads(), mode, label=label, pieces=pieces,
+        convolution, pixels, planes.starts, lines, table, data, blocks, np.concatenate(padded), dst,
+        along_memory([factor])[0], own_room(program.dtype, room * threads()), g.batch, g.group,
+        g.channels * len(planes.residues) * planes.size, g.rows, k, matrices[0].rows, *g.target, *g.grid, planes.pitch,
+        *g.step, *g.start, width, tiles(program.dtype).columns, by_rows, pieces, threads(), mode, label=label,
+        pieces=pieces,
     )  # fmt: skip
+
+
+def _lines(k: int, dtype: str) -> np.ndarray:
+    """Where each term's line of a tile begins if it is copied; empty where tiles are read in place.
+
+    Vectors of half a cache line are copied: every other one would lie in two lines, and two such loads take as long as
+    the products with them.
+    """
+    layout = tiles(dtype)
+    half_a_line = layout.width * np.dtype(dtype).itemsize == LINE // 2
+    return np.arange(k if half_a_line else 0) * layout.columns
 
 
 def _blocks(
@@ -451,8 +465,10 @@ def pixel_tiles(geometry: Geometry, planes: Planes, k: int, dtype: str) -> np.nd
     if direct or not dense or g.grid[1] < 2 * width:
         return table
     row = line_tiles(g.grid[1], dtype)
+    # half of a vector of 64 bytes takes half as long as a whole one, that of a shorter one as long
+    whole = 1 if width * np.dtype(dtype).itemsize == LINE else 2
     # a buffered tile costs about as much more as 15 steps of the sum
-    if g.grid[0] * row[:, 1].sum() * k > through[:, 1].sum() * (k + 15):
+    if g.grid[0] * np.maximum(row[:, 1], whole).sum() * k > through[:, 1].sum() * (k + 15):
         return table
     y = np.arange(g.grid[0])[:, None]
     shape = (g.grid[0], len(row))
@@ -492,6 +508,7 @@ AHEAD = 512  # values of the weights that are asked for before they are needed
 # Lines that a row of pixels of a tile may touch. The last blocks of weights ask for one each of the next tile: what is
 # asked for earlier is no longer in the cache when it is needed.
 _LINES = 4
+_COPIED = 8  # blocks of rows that read a tile, if it is copied
 
 
 @device
@@ -518,14 +535,15 @@ def _pixels_of(tile, table, per_image):  # type: ignore[no-untyped-def]
 
 @kernel
 def convolution(
-    part: Int, parts: Int, thread: Thread, src: F1, starts: I1, table: I2, a: F1, blocks: I2, bias: F1, dst: F1, x: F1,
-    scratch: F1, batch: Int, groups: Int, per_group: Int, m: Int, k: Int, packed_rows: Int, target_h: Int,
-    target_w: Int, gh: Int, gw: Int, pitch: Int, step_y: Int, step_x: Int, y0: Int, x0: Int, lanes: Int, by_rows: Int,
-    pieces: Int, threads: Int, mode: Int,
+    part: Int, parts: Int, thread: Thread, src: F1, starts: I1, lines: I1, table: I2, a: F1, blocks: I2, bias: F1,
+    dst: F1, x: F1, scratch: F1, batch: Int, groups: Int, per_group: Int, m: Int, k: Int, packed_rows: Int,
+    target_h: Int, target_w: Int, gh: Int, gw: Int, pitch: Int, step_y: Int, step_x: Int, y0: Int, x0: Int, lanes: Int,
+    columns: Int, by_rows: Int, pieces: Int, threads: Int, mode: Int,
 ) -> None:  # fmt: skip
     """See the module; the numbers are those of a `Geometry` and what `add_convolution` chooses."""
     plane = target_h * target_w
-    kept = scratch[thread * (scratch.size // threads) :]
+    own = scratch[thread * (scratch.size // (threads * lanes) * lanes) :]
+    kept = own[lines.size * columns :]
     limit = (gh - 1) * pitch + gw
     biases = bias.size // groups
     tiles_in_all = batch * groups * table.shape[0]
@@ -537,6 +555,10 @@ def convolution(
         pixels, halves = _pixels_of(tile, table, per_group), table[t, 2]
         coming = _pixels_of(tile + 1, table, per_group) - pixels if tile + 1 < tiles_in_all else 0
         begin, end = blocks_of(tile, start, stop, low, high)
+        source, places, at = src, starts, pixels
+        if lines.size > 0 and halves > 1 and end - begin >= _COPIED:
+            gather(halves // 2, src, pixels, starts, 0, k, halves * lanes // 2, own, 0, columns)
+            source, places, at, coming = own, lines, 0, 0
         for i in range(begin, end):
             rows, valid = blocks[i, 1], blocks[i, 2]
             a0, row0 = group * packed_rows * k + blocks[i, 3], group * biases + blocks[i, 4]
@@ -545,13 +567,11 @@ def convolution(
             ask = coming + line * LINE // src.itemsize if line >= 0 and coming != 0 else 0
             _prefetch(dst, x, to, valid, plane, halves * lanes // 2, mode)
             if table[t, 3] != 0 and valid == rows:
-                multiply(rows, halves, a, a0, AHEAD, src, pixels, ask, starts, k, bias, row0, dst, to, plane, x, mode)
+                multiply(rows, halves, a, a0, AHEAD, source, at, ask, places, k, bias, row0, dst, to, plane, x, mode)
             else:
-                columns = halves * lanes // 2
-                multiply(
-                    rows, halves, a, a0, AHEAD, src, pixels, ask, starts, k, bias, row0, kept, 0, columns, x, STORE
-                )
+                wide = halves * lanes // 2
+                multiply(rows, halves, a, a0, AHEAD, source, at, ask, places, k, bias, row0, kept, 0, wide, x, STORE)
                 finish(
-                    kept, columns, columns, valid, dst, x, c0, plane, gw, pitch, target_w, step_x, step_y, x0, y0,
+                    kept, wide, wide, valid, dst, x, c0, plane, gw, pitch, target_w, step_x, step_y, x0, y0,
                     table[t, 0], limit, mode,
                 )  # fmt: skip

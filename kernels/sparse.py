@@ -18,18 +18,18 @@ import numpy as np
 from caffe2lrp.kernels.compiling import cgutils, intrinsic, ir, types
 from caffe2lrp.kernels.gemm import cut_rows, tiles
 from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, Thread, kernel
+from caffe2lrp.kernels.lines import VECTORS, Lines, emit_for_each, gather, number_type
 from caffe2lrp.kernels.planes import Planes, plan_planes
 from caffe2lrp.kernels.room import own_room
 from caffe2lrp.kernels.share import pieces_of
 from caffe2lrp.kernels.storing import along_memory, finish
 from caffe2lrp.kernels.team import threads
 from caffe2lrp.kernels.units import blocks_of, tiles_of, units_of
-from caffe2lrp.kernels.vectors import Vectors, data_of
+from caffe2lrp.kernels.vectors import data_of
 
 if TYPE_CHECKING:
     from caffe2lrp.kernels.convolution import Geometry
 
-VECTORS = 8  # of pixels that a row of sums consists of at most
 _CACHE = 28 * 1024  # bytes of pixels that stay in the first cache of a core
 _SUMS = 64 * 1024  # bytes of sums that are kept until their rows are through
 _ROWS = 8  # rows of a block, which is what threads share
@@ -172,75 +172,9 @@ def _blocks(geometry: Geometry, matrix: SparseMatrix, dst: np.ndarray) -> np.nda
     return np.stack([first, rows, first * plane, np.full_like(first, dst.strides[0] // dst.itemsize)], axis=1)
 
 
-def _number() -> Any:
-    return ir.IntType(64)
-
-
-class _Lines(Vectors):
-    """Emits loops over lines of a fixed number of vectors."""
-
-    def __init__(self, builder: Any, scalar: Any, vectors: int) -> None:
-        super().__init__(builder, scalar, tiles("float32" if isinstance(scalar, ir.FloatType) else "float64").width)
-        self.starts = [ir.Constant(_number(), v * self.width) for v in range(vectors)]
-
-    def read(self, base: Any, at: Any) -> list[Any]:
-        """The vectors of a line."""
-        return [self.load(base, self.builder.add(at, start)) for start in self.starts]
-
-    def write(self, values: list[Any], base: Any, at: Any) -> None:
-        """Store the vectors of a line."""
-        for value, start in zip(values, self.starts, strict=True):
-            self.store(value, base, self.builder.add(at, start))
-
-
-def _emit_for_each(builder: Any, scalar: Any, vectors: Any, emit: Any) -> None:
-    """Emit the code for each number of vectors, of which `vectors` chooses one."""
-    done = builder.append_basic_block("done")
-    switch = builder.switch(vectors, done)
-    for number in range(1, VECTORS + 1):
-        block = builder.append_basic_block(f"vectors{number}")
-        switch.add_case(vectors.type(number), block)
-        builder.position_at_end(block)
-        emit(_Lines(builder, scalar, number))
-        builder.branch(done)
-    builder.position_at_end(done)
-
-
-@intrinsic
-def gather(typingctx, vectors, src, s0, starts, k0, terms, count, block, b0, columns):  # type: ignore[no-untyped-def]
-    """block[b0 + columns * i :] = src[s0 + starts[k0 + i] :] for i < terms: `count` values, which are so many vectors.
-
-    The last vector ends with the last value. A vector is copied where there are fewer values.
-    """
-    word = types.intp
-    signature = types.void(word, src, word, starts, word, word, word, block, word, word)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vectors, src, s0, starts, k0, terms, count, block, b0, columns = arguments
-        source, table, target = (
-            data_of(context, builder, signature.args[i], array) for i, array in ((1, src), (3, starts), (7, block))
-        )
-
-        def emit(lines: _Lines) -> None:
-            behind = builder.sub(count, _number()(lines.width))
-            few = builder.icmp_signed("<", behind, _number()(0))
-            lines.starts[-1] = builder.select(few, _number()(0), behind)
-            with cgutils.for_range(builder, terms, intp=_number()) as loop:
-                at = builder.load(builder.gep(table, [builder.add(k0, loop.index)]))
-                values = lines.read(source, builder.add(s0, at))
-                lines.write(values, target, builder.add(b0, builder.mul(columns, loop.index)))
-
-        _emit_for_each(builder, source.type.pointee, vectors, emit)
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-def _listed(
-    lines: _Lines, pixels: Any, factors: Any, table: Any, start: Any, stop: Any, totals: list[Any]
-) -> list[Any]:
+def _listed(lines: Lines, pixels: Any, factors: Any, table: Any, start: Any, stop: Any, totals: list[Any]) -> list[Any]:
     """Emit the loop over a list, and what it adds to the totals."""
-    builder, number = lines.builder, _number()
+    builder, number = lines.builder, number_type()
     before, loop, after = builder.block, builder.append_basic_block("list"), builder.append_basic_block("through")
     builder.cbranch(builder.icmp_signed("<", start, stop), loop, after)
     builder.position_at_end(loop)
@@ -283,8 +217,8 @@ def add_products(  # type: ignore[no-untyped-def]
         )
         table = builder.bitcast(table, ir.IntType(16).as_pointer())
 
-        def emit(lines: _Lines) -> None:
-            number = _number()
+        def emit(lines: Lines) -> None:
+            number = number_type()
             with cgutils.for_range(builder, rows, intp=number) as loop:
                 at = builder.mul(columns, loop.index)
                 first = builder.add(e0, loop.index)
@@ -303,7 +237,7 @@ def add_products(  # type: ignore[no-untyped-def]
                     totals.append(total)
                 lines.write(_listed(lines, pixels, factors, table, start, stop, totals), target, at)
 
-        _emit_for_each(builder, pixels.type.pointee, vectors, emit)
+        emit_for_each(builder, pixels.type.pointee, vectors, emit)
         return context.get_dummy_value()
 
     return signature, codegen

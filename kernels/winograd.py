@@ -194,7 +194,7 @@ def winograd(
     lanes: Int, most: Int, together: Int, by_rows: Int, pieces: Int, threads: Int, mode: Int,
 ) -> None:  # fmt: skip
     """See the module; the numbers are what `_add` chooses."""
-    mine = room[thread * (room.size // threads) :]
+    mine = room[thread * (room.size // (threads * lanes) * lanes) :]
     inside = cuts[thread * (cuts.size // threads) :]  # the tile whose pixels this thread has transformed
     inputs = inside[1:]
     line = inputs[RUN * (most + lanes) :]
