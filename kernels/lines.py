@@ -12,6 +12,7 @@ VECTORS = 8  # of a line at most
 
 
 def number_type() -> Any:
+    """The kind of places and counts."""
     return ir.IntType(64)
 
 

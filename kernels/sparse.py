@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from caffe2lrp.kernels.convolution import Geometry
 
 _CACHE = 28 * 1024  # bytes of pixels that stay in the first cache of a core
-_SUMS = 64 * 1024  # bytes of sums that are kept until their rows are through
 _ROWS = 8  # rows of a block, which is what threads share
+_SUMS = 16  # blocks whose sums are kept until they are through: 64 KB
 _BLOCKS = 8  # blocks of a part at least: for each part, pixels are copied anew
 # Multiplications of a tile that take as long as one with a vector from the cache, and as one of copying a vector.
 _LOAD, _COPY = 1.3, 2.0
@@ -137,8 +137,7 @@ def add_sparse(
     block = matrix.block
     table = _tiles(planes.line(g.grid), width)
     blocks = _blocks(g, matrix, dst)
-    together = _ROWS * max(_SUMS // (_ROWS * block.columns * dst.itemsize), 1)
-    room = block.columns * (block.deep * block.sources + together)
+    room = block.columns * (block.deep * block.sources + _SUMS * _ROWS)
     units = g.batch * g.group * len(table) * len(blocks)
     pieces = min(pieces_of(len(matrix.values) * g.batch * int(table[:, 1].sum())), -(-units // (_BLOCKS * threads())))
     biases = np.zeros(matrix.group * matrix.rows, dst.dtype) if bias is None else np.ascontiguousarray(bias).reshape(-1)
@@ -150,7 +149,7 @@ def add_sparse(
     program.add(
         sparse_product, pixels, planes.starts, table, matrix.values, matrix.places, matrix.ends, blocks, biases,
         along_memory([dst])[0], along_memory([factor])[0], own_room(program.dtype, room * threads()), g.batch, g.group,
-        block.sources * source, source if g.sides else 0, matrix.rows, matrix.k, block.deep, block.columns, together,
+        block.sources * source, source if g.sides else 0, matrix.rows, matrix.k, block.deep, block.columns, _SUMS,
         g.target[0] * g.target[1], across, *grid, pitch, *g.step, *g.start, width, pieces, threads(), mode, label=label,
         pieces=pieces,
     )  # fmt: skip
@@ -262,24 +261,23 @@ def sparse_product(
         j0, vectors, count = table[t, 0], table[t, 1] // 2, table[t, 2]
         pixels = image * per_group + j0
         begin, end = blocks_of(tile, start, stop, low, high)
-        rows_end = blocks[end - 1, 0] + blocks[end - 1, 1]
-        for top in range(blocks[begin, 0], rows_end, together):
-            bottom = min(top + together, rows_end)
+        for top in range(begin, end, together):
+            bottom = min(top + together, end)
+            row = blocks[top, 0]
+            rows = blocks[bottom - 1, 0] + blocks[bottom - 1, 1] - row
             for k0 in range(0, k, deep):
                 terms = min(deep, k - k0)
                 gather(vectors, src, pixels, starts, k0, terms, count, block, 0, columns)
                 if apart != 0:
                     gather(vectors, src, pixels + apart, starts, k0, terms, count, block, deep * columns, columns)
-                lists = (group * ((k + deep - 1) // deep) + k0 // deep) * m
+                first_list = (group * ((k + deep - 1) // deep) + k0 // deep) * m + row
                 add_products(
-                    vectors, block, values, places, ends, lists + top, bottom - top, bias, group * m + top, k0 == 0,
-                    sums, columns,
+                    vectors, block, values, places, ends, first_list, rows, bias, group * m + row, k0 == 0, sums,
+                    columns,
                 )  # fmt: skip
-            for i in range(begin, end):
-                row = blocks[i, 0]
-                if top <= row < bottom:
-                    to = blocks[i, 2] + n * blocks[i, 3] + group * m * plane
-                    finish(
-                        sums[(row - top) * columns :], columns, count, blocks[i, 1], dst, x, to, plane, gw, pitch,
-                        target_w, step_x, step_y, x0, y0, j0, limit, mode,
-                    )  # fmt: skip
+            for i in range(top, bottom):
+                to = blocks[i, 2] + n * blocks[i, 3] + group * m * plane
+                finish(
+                    sums[(blocks[i, 0] - row) * columns :], columns, count, blocks[i, 1], dst, x, to, plane, gw, pitch,
+                    target_w, step_x, step_y, x0, y0, j0, limit, mode,
+                )  # fmt: skip

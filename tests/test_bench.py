@@ -134,8 +134,8 @@ def test_limits_count_products_and_weights(tiny: Network, monkeypatch: pytest.Mo
     expected = 4 * convolutions * 2 / 100e9 + 2 * 4 * dense / 10e9
     assert limits.limit_ms(tiny, MACHINE, "alphabeta") == pytest.approx(1e3 * expected)
     read: list[int] = []
-    reading = limits._reading
-    monkeypatch.setattr(limits, "_reading", lambda values: read.append(values) or reading(values))
+    reading = limits.reading
+    monkeypatch.setattr(limits, "reading", lambda values: read.append(values) or reading(values))
     rows = list(limits.fully_connected_rows(tiny, "tiny", "alphabeta", 2))
     assert read == [dense]  # as much memory as the weights take
     assert all(row.ours is not None and row.ours > 0 for row in rows)

@@ -97,10 +97,10 @@ def measure_product(threads: int, size: int) -> float:
 
 def measure_bandwidth(values: int) -> float:
     """10^9 bytes a second of reading, with the threads that programs run on."""
-    return 4e-9 * values / best_seconds(_reading(values), 12)
+    return 4e-9 * values / best_seconds(reading(values), 12)
 
 
-def _reading(values: int) -> Callable[[], None]:
+def reading(values: int) -> Callable[[], None]:
     """A function that reads so many values from memory."""
     program = Program("float32")
     program.add(read, np.ones(values, np.float32), np.zeros((256, 16), np.float32))
@@ -180,13 +180,13 @@ def fully_connected_rows(network: Network, title: str, rule: str, runs: int) -> 
     from tests.bench.layers import profile
 
     dense = {layer.name: layer for layer in network.layers if isinstance(layer.params, InnerProduct)}
-    reading = _reading(sum(layer.weights["weight"].size for layer in dense.values()))
+    read_as_much = reading(sum(layer.weights["weight"].size for layer in dense.values()))
     turns = Turns({"forward": [], "back": [], "read": []})
     for _ in range(-(-runs // _AT_ONCE)):
         steps = profile(network, rule, _AT_ONCE)
         for way, ways in (("forward", ("forward",)), ("back", ("derive", "back"))):
             turns[way].append(sum(step.ms for step in steps if step.way in ways and step.layer in dense))
-        turns["read"].append(run_times({"read": reading}, _AT_ONCE)["read"])
+        turns["read"].append(run_times({"read": read_as_much}, _AT_ONCE)["read"])
     for way in ("forward", "back"):
         what, ratio = f"{title} {rule}, fully connected, {way}", turns.quotient(way, "read")
         yield against("limits", what, turns.usual(way), "one read of weights", turns.usual("read"), (1.4, 1.2), ratio)

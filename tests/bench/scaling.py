@@ -16,7 +16,7 @@ from caffe2lrp.kernels.convolution import Sliding, add_forward
 from caffe2lrp.kernels.eltwise import fill
 from caffe2lrp.kernels.gemm import STORE
 from caffe2lrp.kernels.launch import Program
-from tests.bench.limits import RULES, Machine, limit_ms, measure_bandwidth, measure_product
+from tests.bench.limits import RULES, Machine, limit_ms, measure_bandwidth, measure_product, reading
 from tests.bench.networks import TITLES, random_input
 from tests.bench.peers import Peer, onnxruntime_forward
 from tests.bench.report import Bounds, Row, against, times_faster
@@ -109,10 +109,13 @@ class Moment:
         Nanoseconds that two threads need to wait for each other.
     gain
         How much faster two threads are than one with what cores need not share: products of values in their caches.
+    reading
+        How much faster with what they share: reading memory.
     """
 
     meeting: float
     gain: float
+    reading: float
 
     @property
     def cores(self) -> str:
@@ -125,10 +128,12 @@ class Moment:
 def look(calls: int = 2000) -> Moment:
     """Measure what there is to give."""
     team.set_threads(2)
-    waits, products = _waits(calls), _products()
-    meeting, two = best_seconds(waits.run, 4) / calls, best_seconds(products.run, 4)
+    meeting = best_seconds(_waits(calls).run, 4) / calls
+    shared = (_products().run, _reading())
+    two = [best_seconds(run, 4) for run in shared]
     team.set_threads(1)
-    return Moment(1e9 * meeting, best_seconds(products.run, 4) / two)
+    gain, memory = (best_seconds(run, 4) / time for run, time in zip(shared, two, strict=True))
+    return Moment(1e9 * meeting, gain, memory)
 
 
 @functools.cache
@@ -151,14 +156,21 @@ def _products(count: int = 4) -> Program:
     return program
 
 
+@functools.cache
+def _reading(values: int = 2**24) -> Callable[[], None]:
+    """A function that reads more than caches hold."""
+    return reading(values)
+
+
 def _note(moments: Sequence[Moment], ratios: np.ndarray) -> str:
     """The ratio of the turns in which the threads were in one kind of place, for each kind."""
     found = []
     for cores in sorted({moment.cores for moment in moments}):
         chosen = [i for i, moment in enumerate(moments) if moment.cores == cores]
-        meeting, gain = np.median([(moments[i].meeting, moments[i].gain) for i in chosen], axis=0)
+        numbers = [(moments[i].meeting, moments[i].gain, moments[i].reading) for i in chosen]
+        meeting, gain, memory = np.median(numbers, axis=0)
         turns = f"{len(chosen)} turns {cores}: {np.median(ratios[chosen]):.2f}"
-        found.append(f"{turns} (products {gain:.2f}, threads meet in {meeting:.0f} ns)")
+        found.append(f"{turns} (products {gain:.2f}, reading {memory:.2f}, threads meet in {meeting:.0f} ns)")
     return "; ".join(found)
 
 
