@@ -6,14 +6,9 @@ from typing import Any
 
 from caffe2lrp.kernels.compiling import cgutils, intrinsic, ir, types
 from caffe2lrp.kernels.gemm import tiles
-from caffe2lrp.kernels.vectors import Vectors, data_of
+from caffe2lrp.kernels.vectors import Vectors, data_of, number_type
 
 VECTORS = 8  # of a line at most
-
-
-def number_type() -> Any:
-    """The kind of places and counts."""
-    return ir.IntType(64)
 
 
 class Lines(Vectors):

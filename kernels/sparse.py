@@ -18,14 +18,14 @@ import numpy as np
 from caffe2lrp.kernels.compiling import cgutils, intrinsic, ir, types
 from caffe2lrp.kernels.gemm import cut_rows, tiles
 from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, Thread, kernel
-from caffe2lrp.kernels.lines import VECTORS, Lines, emit_for_each, gather, number_type
+from caffe2lrp.kernels.lines import VECTORS, Lines, emit_for_each, gather
 from caffe2lrp.kernels.planes import Planes, plan_planes
 from caffe2lrp.kernels.room import own_room
 from caffe2lrp.kernels.share import pieces_of
 from caffe2lrp.kernels.storing import along_memory, finish
 from caffe2lrp.kernels.team import threads
 from caffe2lrp.kernels.units import blocks_of, tiles_of, units_of
-from caffe2lrp.kernels.vectors import data_of
+from caffe2lrp.kernels.vectors import data_of, number_type
 
 if TYPE_CHECKING:
     from caffe2lrp.kernels.convolution import Geometry

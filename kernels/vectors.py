@@ -13,6 +13,11 @@ def data_of(context: Any, builder: Any, kind: Any, array: Any) -> Any:
     return cgutils.create_struct_proxy(kind)(context, builder, array).data
 
 
+def number_type() -> Any:
+    """The kind of places and counts."""
+    return ir.IntType(64)
+
+
 class Vectors:
     """Emits instructions for vectors of `width` numbers of the kind `scalar`."""
 

@@ -11,10 +11,9 @@ from typing import Any
 
 from caffe2lrp.kernels.compiling import cgutils, device, intrinsic, ir, types
 from caffe2lrp.kernels.gemm import tiles
-from caffe2lrp.kernels.vectors import Vectors, data_of
+from caffe2lrp.kernels.vectors import Vectors, data_of, number_type
 
 LOWEST = -3.4028234663852886e38  # Caffe starts from -FLT_MAX, in double precision too
-_NUMBER = ir.IntType(64)
 
 
 def has_windows(window: tuple[int, ...]) -> bool:
@@ -38,12 +37,12 @@ class _Windows(Vectors):
         self.stride, self.image = stride, image
         self.starts = [i if stride == 1 else i * self.width for i in range(kernel)]
         b = builder
-        places = [b.add(x, _NUMBER(i)) for i in self.starts]
+        places = [b.add(x, number_type()(i)) for i in self.starts]
         self.inside = [self.between(b.neg(at), b.sub(width, at)) for at in places]
 
     def read(self, row: Any, others: Any, masks: Sequence[Any]) -> list[Any]:
         """The vectors that begin at a place in the image, and what stands for lanes that are left out."""
-        places = [self.pointer(self.image, self.builder.add(row, _NUMBER(i))) for i in self.starts]
+        places = [self.pointer(self.image, self.builder.add(row, number_type()(i))) for i in self.starts]
         return [self.load_where(mask, at, others) for mask, at in zip(masks, places, strict=True)]
 
     def cells(self, values: Sequence[Any]) -> list[Any]:
@@ -97,10 +96,10 @@ def _finding(kernel: int, stride: int) -> Any:
             _, s0, height, width, y, x, _, o0, n = arguments
             image, target = (data_of(context, builder, signature.args[i], arguments[i]) for i in (0, 6))
             v, b = _Windows(builder, kernel, stride, image, signature.args[0], width, x), builder
-            last, found = b.sub(height, _NUMBER(1)), [v.constant(LOWEST)] * kernel
+            last, found = b.sub(height, number_type()(1)), [v.constant(LOWEST)] * kernel
             for ky in range(kernel):
-                row = b.add(y, _NUMBER(ky))
-                row = b.select(b.icmp_signed("<", row, _NUMBER(0)), _NUMBER(0), row)
+                row = b.add(y, number_type()(ky))
+                row = b.select(b.icmp_signed("<", row, number_type()(0)), number_type()(0), row)
                 row = b.select(b.icmp_signed(">", row, last), last, row)
                 read = v.read(b.add(b.add(s0, x), b.mul(row, width)), v.constant(LOWEST), v.inside)
                 found = [v.larger(value, other) for value, other in zip(read, found, strict=True)]
@@ -131,7 +130,7 @@ def _passing(kernel: int, stride: int) -> Any:
                 data_of(context, builder, signature.args[i], arguments[i]) for i in (0, 6, 7, 12)
             )
             v, b = _Windows(builder, kernel, stride, image, signature.args[0], width, x), builder
-            there, number = v.below(n), _NUMBER
+            there, number = v.below(n), number_type()
             # sums of the pixels that windows of the next row see, too
             kept = [[cgutils.alloca_once_value(b, v.zero) for _ in range(stride)] for _ in range(kernel - stride)]
 
