@@ -37,7 +37,7 @@ from caffe2lrp.kernels.gemm import (
 from caffe2lrp.kernels.launch import F1, F3, I1, I2, Int, Program, Thread, kernel
 from caffe2lrp.kernels.lines import gather
 from caffe2lrp.kernels.planes import LAYING, Planes, Source, add_planes, plan_planes
-from caffe2lrp.kernels.room import LINE, own_room
+from caffe2lrp.kernels.room import LINE, own_parts, part_of
 from caffe2lrp.kernels.share import pieces_of, share
 from caffe2lrp.kernels.sparse import SparseMatrix, add_sparse, blocking, pays
 from caffe2lrp.kernels.storing import along_memory, finish
@@ -82,6 +82,16 @@ class Geometry:
     start: tuple[int, int]
     taps: np.ndarray
     sides: int = 0
+
+    @property
+    def sources(self) -> int:
+        """Number of sources."""
+        return 2 if self.sides else 1
+
+    @property
+    def whole_rows(self) -> bool:
+        """Whether the pixels that are computed are whole rows of the destination."""
+        return self.step == (1, 1) and self.start == (0, 0) and self.grid[1] == self.target[1]
 
 
 @dataclass(frozen=True)
@@ -195,7 +205,7 @@ class PackedMatrix:
 
 
 Matrix: TypeAlias = PackedMatrix | SparseMatrix
-Packed: TypeAlias = dict[Hashable, PackedMatrix | SparseMatrix]
+Packed: TypeAlias = dict[Hashable, Matrix]
 
 
 def packed_matrix(weight: np.ndarray, geometry: Geometry) -> Matrix:
@@ -375,9 +385,7 @@ def add_convolution(
     if isinstance(matrix, PackedMatrix):
         _add(program, geometry, [matrix], [bias], src, [dst], factor, mode, label)
     else:
-        planes = plan_planes(geometry, program.dtype, tiles(program.dtype).width)
-        pixels = add_planes(program, planes, geometry, src, label)
-        add_sparse(program, geometry, planes, matrix, bias, pixels, dst, factor, mode, label)
+        add_sparse(program, geometry, matrix, bias, src, dst, factor, mode, label)
 
 
 def add_side_by_side(
@@ -414,7 +422,7 @@ def _add(
     data = matrices[0].data if len(matrices) == 1 else np.concatenate([matrix.data for matrix in matrices])
     program.add(
         convolution, pixels, planes.starts, lines, table, data, blocks, np.concatenate(padded), dst,
-        along_memory([factor])[0], own_room(program.dtype, room * threads()), g.batch, g.group,
+        along_memory([factor])[0], own_parts(program.dtype, room, threads()), g.batch, g.group,
         g.channels * len(planes.residues) * planes.size, g.rows, k, matrices[0].rows, *g.target, *g.grid, planes.pitch,
         *g.step, *g.start, width, tiles(program.dtype).columns, by_rows, pieces, threads(), mode, label=label,
         pieces=pieces,
@@ -455,14 +463,13 @@ def pixel_tiles(geometry: Geometry, planes: Planes, k: int, dtype: str) -> np.nd
     directly (1); the others (0) go by a buffer. The last tile overlaps the one before rather than reaching beyond.
     """
     g, width = geometry, tiles(dtype).width
-    dense = g.step == (1, 1) and g.start == (0, 0) and g.grid[1] == g.target[1]
     flat = planes.line(g.grid)
     through = line_tiles(flat, dtype)
-    direct = dense and planes.pitch == g.grid[1] and flat >= width // 2
+    direct = g.whole_rows and planes.pitch == g.grid[1] and flat >= width // 2
     y, x = through[:, 0] // planes.pitch, through[:, 0] % planes.pitch
     to = (y * g.step[0] + g.start[0]) * g.target[1] + x * g.step[1] + g.start[1]
     table = np.stack([through[:, 0], to, through[:, 1], np.full(len(through), direct)], axis=1)
-    if direct or not dense or g.grid[1] < 2 * width:
+    if direct or not g.whole_rows or g.grid[1] < 2 * width:
         return table
     row = line_tiles(g.grid[1], dtype)
     # half of a vector of 64 bytes takes half as long as a whole one, that of a shorter one as long
@@ -542,7 +549,7 @@ def convolution(
 ) -> None:  # fmt: skip
     """See the module; the numbers are those of a `Geometry` and what `add_convolution` chooses."""
     plane = target_h * target_w
-    own = scratch[thread * (scratch.size // (threads * lanes) * lanes) :]
+    own = part_of(scratch, thread, threads)
     kept = own[lines.size * columns :]
     limit = (gh - 1) * pitch + gw
     biases = bias.size // groups

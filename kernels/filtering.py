@@ -23,7 +23,7 @@ import numpy as np
 from caffe2lrp.kernels.compiling import cgutils, intrinsic, ir, types
 from caffe2lrp.kernels.gemm import tiles
 from caffe2lrp.kernels.rows import has_masks
-from caffe2lrp.kernels.vectors import Vectors, data_of
+from caffe2lrp.kernels.vectors import Vectors, data_of, emit_cases
 
 
 @dataclass(frozen=True)
@@ -195,17 +195,9 @@ def pieces(side: int, width: int) -> int:
     return min(side, width)
 
 
-def _emit_for_each(builder: Any, kind: Any, emit: Any) -> None:
+def _emit_for_each(builder: Any, kind: Any, emit: Callable[[Filter], None]) -> None:
     """Emit the code for each of the filters, of which `kind` chooses one."""
-    done = builder.append_basic_block("done")
-    switch = builder.switch(kind, done)
-    for number, chosen in enumerate(FILTERS):
-        block = builder.append_basic_block(f"filter{number}")
-        switch.add_case(kind.type(number), block)
-        builder.position_at_end(block)
-        emit(chosen)
-        builder.branch(done)
-    builder.position_at_end(done)
+    emit_cases(builder, kind, {number: functools.partial(emit, chosen) for number, chosen in enumerate(FILTERS)})
 
 
 # Numbers that `to_tiles` is told of each run of tiles.

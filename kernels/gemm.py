@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from caffe2lrp.kernels.compiling import cgutils, cpu_features, intrinsic, ir, types
-from caffe2lrp.kernels.vectors import Vectors, data_of
+from caffe2lrp.kernels.vectors import Vectors, data_of, emit_cases
 
 # What happens to a finished tile: + is the bias of each row, x is an array of the shape of the result.
 STORE = 0  # c = tile + bias
@@ -99,17 +99,14 @@ def micro_kernel(  # type: ignore[no-untyped-def]
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         rows, halves, *rest = arguments
         layout = tiles(signature.args[2].dtype.name)
-        done = builder.append_basic_block("done")
-        switch = builder.switch(builder.add(builder.mul(rows, rows.type(64)), halves), done)
-        for m in layout.rows:
-            for n in (2 * layout.vectors, 2, 1):
-                block = builder.append_basic_block(f"tile_{m}_{n}")
-                switch.add_case(rows.type(m * 64 + n), block)
-                builder.position_at_end(block)
-                vectors, width = max(n // 2, 1), layout.width // (1 if n > 1 else 2)
-                _Tile(context, builder, signature.args[2:], rest, m, vectors, width).emit()
-                builder.branch(done)
-        builder.position_at_end(done)
+
+        def emit(m: int, n: int) -> None:
+            vectors, width = max(n // 2, 1), layout.width // (1 if n > 1 else 2)
+            _Tile(context, builder, signature.args[2:], rest, m, vectors, width).emit()
+
+        sizes = itertools.product(layout.rows, (2 * layout.vectors, 2, 1))
+        chosen = builder.add(builder.mul(rows, rows.type(64)), halves)
+        emit_cases(builder, chosen, {m * 64 + n: functools.partial(emit, m, n) for m, n in sizes})
         return context.get_dummy_value()
 
     return signature, codegen

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from caffe2lrp.kernels.compiling import cgutils, intrinsic, ir, types
 from caffe2lrp.kernels.gemm import tiles
-from caffe2lrp.kernels.vectors import Vectors, data_of, number_type
+from caffe2lrp.kernels.vectors import Vectors, data_of, emit_cases, number_type
 
 VECTORS = 8  # of a line at most
 
@@ -28,17 +30,10 @@ class Lines(Vectors):
             self.store(value, base, self.builder.add(at, start))
 
 
-def emit_for_each(builder: Any, scalar: Any, vectors: Any, emit: Any) -> None:
+def emit_for_each(builder: Any, scalar: Any, vectors: Any, emit: Callable[[Lines], None]) -> None:
     """Emit the code for each number of vectors, of which `vectors` chooses one."""
-    done = builder.append_basic_block("done")
-    switch = builder.switch(vectors, done)
-    for number in range(1, VECTORS + 1):
-        block = builder.append_basic_block(f"vectors{number}")
-        switch.add_case(vectors.type(number), block)
-        builder.position_at_end(block)
-        emit(Lines(builder, scalar, number))
-        builder.branch(done)
-    builder.position_at_end(done)
+    numbers = range(1, VECTORS + 1)
+    emit_cases(builder, vectors, {n: functools.partial(emit, Lines(builder, scalar, n)) for n in numbers})
 
 
 @intrinsic

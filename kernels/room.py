@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from caffe2lrp.kernels.compiling import device
+
 # Bytes that are written elsewhere before memory is written anew. With 8 MB of blobs come four times as many of weights.
 REST = 2**23
 _PAGE = 2**21  # bytes of a large page
@@ -27,6 +29,19 @@ def own_room(dtype: str, size: int) -> np.ndarray:
     if dtype not in _own or _own[dtype].size < size:
         _own[dtype] = _in_large_pages(dtype, size)
     return _own[dtype]
+
+
+def own_parts(dtype: str, size: int, threads: int) -> np.ndarray:
+    """A flat array of which each thread has its own part, see `part_of`, of at least `size` values."""
+    line = LINE // np.dtype(dtype).itemsize
+    return own_room(dtype, threads * -(-size // line) * line)
+
+
+@device
+def part_of(room, thread, threads):  # type: ignore[no-untyped-def]
+    """A thread's part of `own_parts`; it begins with a cache line."""
+    line = LINE // room.itemsize
+    return room[thread * (room.size // (threads * line) * line) :]
 
 
 def room_to_pass_on(dtype: str, size: int) -> np.ndarray:

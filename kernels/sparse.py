@@ -19,8 +19,8 @@ from caffe2lrp.kernels.compiling import cgutils, intrinsic, ir, types
 from caffe2lrp.kernels.gemm import cut_rows, tiles
 from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, Thread, kernel
 from caffe2lrp.kernels.lines import VECTORS, Lines, emit_for_each, gather
-from caffe2lrp.kernels.planes import Planes, plan_planes
-from caffe2lrp.kernels.room import own_room
+from caffe2lrp.kernels.planes import Planes, Source, add_planes, plan_planes
+from caffe2lrp.kernels.room import own_parts, part_of
 from caffe2lrp.kernels.share import pieces_of
 from caffe2lrp.kernels.storing import along_memory, finish
 from caffe2lrp.kernels.team import threads
@@ -56,18 +56,18 @@ class Blocking:
     columns: int
     deep: int
 
-    @property
-    def sources(self) -> int:
-        """Number of sources."""
-        return 2 if self.sides else 1
-
 
 def blocking(geometry: Geometry, dtype: str) -> Blocking:
     """The blocks for a geometry: as deep as the cache allows."""
-    planes = plan_planes(geometry, dtype, tiles(dtype).width)
-    columns = int(_tiles(planes.line(geometry.grid), tiles(dtype).width)[:, 1].max()) * tiles(dtype).width // 2
-    sources, terms = 2 if geometry.sides else 1, geometry.channels * len(geometry.taps)
-    return Blocking(geometry.sides, columns, min(_CACHE // (sources * columns * np.dtype(dtype).itemsize), terms))
+    width = tiles(dtype).width
+    columns = int(_tiles(_planes(geometry, dtype).line(geometry.grid), width)[:, 1].max()) * width // 2
+    fitting = _CACHE // (geometry.sources * columns * np.dtype(dtype).itemsize)
+    return Blocking(geometry.sides, columns, min(fitting, geometry.channels * len(geometry.taps)))
+
+
+def _planes(geometry: Geometry, dtype: str) -> Planes:
+    """How the source is laid out: where it is read in place, its planes have at least one vector."""
+    return plan_planes(geometry, dtype, tiles(dtype).width)
 
 
 class SparseMatrix:
@@ -126,30 +126,28 @@ def pays(matrices: np.ndarray) -> bool:
 
 
 def add_sparse(
-    program: Program, geometry: Geometry, planes: Planes, matrix: SparseMatrix, bias: np.ndarray | None,
-    pixels: np.ndarray, dst: np.ndarray, factor: np.ndarray, mode: int, label: str,
+    program: Program, geometry: Geometry, matrix: SparseMatrix, bias: np.ndarray | None, src: Source, dst: np.ndarray,
+    factor: np.ndarray, mode: int, label: str,
 ) -> None:  # fmt: skip
-    """Append the product of a matrix with pixels that are laid out; see `convolution.add_convolution`.
-
-    Where the source is read in place, its planes have at least one vector.
-    """
-    g, width = geometry, tiles(program.dtype).width
-    block = matrix.block
-    table = _tiles(planes.line(g.grid), width)
+    """Append a convolution with a matrix of lists; see `convolution.add_convolution`."""
+    g, block, width = geometry, matrix.block, tiles(program.dtype).width
+    planes = _planes(g, program.dtype)
+    pixels = add_planes(program, planes, g, src, label)
+    line = planes.line(g.grid)
+    table = _tiles(line, width)
     blocks = _blocks(g, matrix, dst)
-    room = block.columns * (block.deep * block.sources + _SUMS * _ROWS)
+    room = block.columns * (block.deep * g.sources + _SUMS * _ROWS)
     units = g.batch * g.group * len(table) * len(blocks)
     pieces = min(pieces_of(len(matrix.values) * g.batch * int(table[:, 1].sum())), -(-units // (_BLOCKS * threads())))
     biases = np.zeros(matrix.group * matrix.rows, dst.dtype) if bias is None else np.ascontiguousarray(bias).reshape(-1)
     source = g.channels * len(planes.residues) * planes.size
     # rows that run on without anything between them are one
-    flat = g.step == (1, 1) and g.start == (0, 0) and planes.pitch == g.grid[1] == g.target[1]
-    line = planes.line(g.grid)
+    flat = g.whole_rows and planes.pitch == g.grid[1]
     grid, pitch, across = ((1, line), line, line) if flat else (g.grid, planes.pitch, g.target[1])
     program.add(
         sparse_product, pixels, planes.starts, table, matrix.values, matrix.places, matrix.ends, blocks, biases,
-        along_memory([dst])[0], along_memory([factor])[0], own_room(program.dtype, room * threads()), g.batch, g.group,
-        block.sources * source, source if g.sides else 0, matrix.rows, matrix.k, block.deep, block.columns, _SUMS,
+        along_memory([dst])[0], along_memory([factor])[0], own_parts(program.dtype, room, threads()), g.batch, g.group,
+        g.sources * source, source if g.sides else 0, matrix.rows, matrix.k, block.deep, block.columns, _SUMS,
         g.target[0] * g.target[1], across, *grid, pitch, *g.step, *g.start, width, pieces, threads(), mode, label=label,
         pieces=pieces,
     )  # fmt: skip
@@ -250,7 +248,7 @@ def sparse_product(
     step_y: Int, step_x: Int, y0: Int, x0: Int, lanes: Int, pieces: Int, threads: Int, mode: Int,
 ) -> None:  # fmt: skip
     """See the module; the numbers are those of a `Geometry` and what `add_sparse` chooses."""
-    block = scratch[thread * (scratch.size // (threads * lanes) * lanes) :]
+    block = part_of(scratch, thread, threads)
     sums = block[columns * deep * (2 if apart else 1) :]
     limit = (gh - 1) * pitch + gw
     start, stop, low, high = units_of(part, parts, pieces, batch * groups, table, 1, blocks, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from caffe2lrp.kernels.compiling import cgutils, ir
@@ -16,6 +16,19 @@ def data_of(context: Any, builder: Any, kind: Any, array: Any) -> Any:
 def number_type() -> Any:
     """The kind of places and counts."""
     return ir.IntType(64)
+
+
+def emit_cases(builder: Any, value: Any, cases: Mapping[int, Callable[[], None]]) -> None:
+    """Emit the code for each of several numbers, of which `value` is one; for any other there is none."""
+    done = builder.append_basic_block("done")
+    switch = builder.switch(value, done)
+    for number, emit in cases.items():
+        block = builder.append_basic_block(f"case{number}")
+        switch.add_case(value.type(number), block)
+        builder.position_at_end(block)
+        emit()
+        builder.branch(done)
+    builder.position_at_end(done)
 
 
 class Vectors:

@@ -26,7 +26,7 @@ from caffe2lrp.kernels.filtering import FILTERS, RUN, Filter, from_tiles, pieces
 from caffe2lrp.kernels.gemm import STORE, STORE_BOTH, STORE_RELU, STORE_TIMES, tiles
 from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, Thread, Turn, kernel
 from caffe2lrp.kernels.planes import Source, add_planes, plan_planes
-from caffe2lrp.kernels.room import own_room
+from caffe2lrp.kernels.room import own_parts, part_of
 from caffe2lrp.kernels.rows import has_masks
 from caffe2lrp.kernels.share import pieces_of
 from caffe2lrp.kernels.storing import along_memory
@@ -156,7 +156,7 @@ def _add(
     program.add(
         winograd, pixels, taps, starts, table, matrix.data, blocks,
         np.zeros(groups * rows, y.dtype) if bias is None else bias, zeros, along_memory([y])[0],
-        along_memory([factor])[0], own_room(program.dtype, room * threads()),
+        along_memory([factor])[0], own_parts(program.dtype, room, threads()),
         np.empty(cuts * threads(), np.int64), _run(across, chosen.side, layout.width), kind, chosen.side, places,
         images, groups, rows, channels, matrix.rows, size, areas, height, width, *sliding.pad, origin,
         *sliding.target[2:], y.strides[0] // y.itemsize, down, across, pitch, layout.width, most, together, by_rows,
@@ -194,7 +194,7 @@ def winograd(
     lanes: Int, most: Int, together: Int, by_rows: Int, pieces: Int, threads: Int, mode: Int,
 ) -> None:  # fmt: skip
     """See the module; the numbers are what `_add` chooses."""
-    mine = room[thread * (room.size // (threads * lanes) * lanes) :]
+    mine = part_of(room, thread, threads)
     inside = cuts[thread * (cuts.size // threads) :]  # the tile whose pixels this thread has transformed
     inputs = inside[1:]
     line = inputs[RUN * (most + lanes) :]

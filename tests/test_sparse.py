@@ -12,6 +12,7 @@ from caffe2lrp.kernels.convolution import PackedMatrix, Sliding, add_convolution
 from caffe2lrp.kernels.launch import Program
 from caffe2lrp.layers.convolution import Convolution, Deconvolution
 from tests import naive
+from tests.test_kernels import stored
 
 RNG = np.random.default_rng(11)
 
@@ -62,21 +63,17 @@ def test_zeros_are_left_out(mode: int, size: tuple[int, int], cells: tuple[int, 
     params = Convolution(42, cells, pad=(cells[0] // 2, 0 if size[1] >= cells[1] else 1), group=2)
     x = RNG.normal(0, 1, (2, 70, *size)).astype(dtype)
     weight, bias = half_zero((42, 35, *cells), dtype), RNG.normal(0, 1, 42).astype(dtype)
-    exact = x.astype(np.float64)
-    if mode == gemm.STORE_TIMES:
-        bias[:] = 0
-    (y,) = naive.convolution(params, {"weight": weight, "bias": bias}, [exact])
+    (y,) = naive.convolution(params, {"weight": weight, "bias": bias}, [x.astype(np.float64)])
     factor = RNG.normal(0, 1, y.shape).astype(dtype)
+    expected, given = stored(mode, y, bias, factor)
     other = factor.copy()
     geometry = way(params, x.shape, y.shape).forward()
     matrix = packed_matrix(weight.reshape(2, 21, 35, -1), geometry)
     assert isinstance(matrix, sparse.SparseMatrix)
     out, program = np.full(y.shape, np.nan, dtype), Program(dtype)
-    given = None if mode == gemm.STORE_TIMES else bias
     add_convolution(program, geometry, matrix, given, x, out, other, mode, "sparse")
     program.run()
     tolerance = {"rtol": 0, "atol": 1e-12 if dtype == "float64" else 1e-4}
-    expected = {gemm.STORE_RELU: np.maximum(y, 0), gemm.STORE_TIMES: y * factor}.get(mode, y)
     np.testing.assert_allclose(out, expected, **tolerance)
     np.testing.assert_allclose(other, np.maximum(y, 0) if mode == gemm.STORE_BOTH else factor, **tolerance)
 
