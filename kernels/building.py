@@ -6,10 +6,11 @@ functions report errors: a kernel must not raise any.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import types as python
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -18,6 +19,7 @@ from llvmlite import ir
 from numba import carray, njit, types
 from numba.core import compiler
 from numba.core.ccallback import CFunc
+from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic as _typed_intrinsic
@@ -169,11 +171,13 @@ class Source:
         flags.no_compile = True  # no machine code yet: the entry point comes first
         cpu_target.typing_context.refresh()
         target.refresh()
-        compiled = compiler.compile_extra(
-            cpu_target.typing_context, target, self.function, self.arguments, types.void, flags, {}
-        )
-        entry = f"caffe2lrp_{self.function.__name__}_{next(_numbers)}"
-        compiled.library.add_ir_module(_entry_point(entry, compiled.fndesc, target))
+        with _parts_of_others(target.codegen()):
+            compiled = compiler.compile_extra(
+                cpu_target.typing_context, target, self.function, self.arguments, types.void, flags, {}
+            )
+            entry = f"caffe2lrp_{self.function.__name__}_{next(_numbers)}"
+            compiled.library.add_ir_module(_entry_point(entry, compiled.fndesc, target))
+            compiled.library.finalize()
         return _finish(compiled.library, entry)
 
     def compile_in_place(self) -> int:
@@ -186,6 +190,30 @@ class Source:
 
 _numbers = itertools.count()
 _alive: list[Any] = []  # Numba's code lives as long as its library object
+
+
+class _Part(JITCodeLibrary):
+    """Code that is compiled only to become a part of other code, which is optimised as a whole."""
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
+
+
+@contextlib.contextmanager
+def _parts_of_others(codegen: Any) -> Iterator[None]:
+    """Whatever is compiled becomes a part of other code.
+
+    Numba would optimise each function by itself, too, and bring it to machine code that nobody calls, which takes as
+    long as all the rest. And it would look there for what a function needs to deal with Python objects.
+    """
+    codegen._library_class, codegen.set_env = _Part, lambda *_: None
+    try:
+        yield
+    finally:
+        del codegen._library_class, codegen.set_env
 
 
 def _entry_point(name: str, description: Any, target: Any) -> Any:
@@ -202,22 +230,16 @@ def _entry_point(name: str, description: Any, target: Any) -> Any:
 
 
 def _finish(library: Any, entry: str) -> MachineCode:
-    """Link and optimise a library, and emit it as an object file, without a trip through Numba's own engine.
+    """Optimise a library, and emit it as an object file, without a trip through Numba's own engine.
 
     Nothing but the entry point is seen from outside. So all else is inlined or left out, and with it what Numba's
     functions need to raise errors in Python.
     """
-    module, optimise = library._final_module, library._optimize_final_module
-
-    def optimise_for_entry() -> None:
-        for value in itertools.chain(module.functions, module.global_variables):
-            if not value.is_declaration and value.name != entry:
-                value.linkage = "internal"
-        optimise()
-
-    library._optimize_final_module = optimise_for_entry
-    library._finalize_final_module = lambda: None
-    library.finalize()
+    module = library._final_module
+    for value in itertools.chain(module.functions, module.global_variables):
+        if not value.is_declaration and value.name != entry:
+            value.linkage = "internal"
+    JITCodeLibrary._optimize_final_module(library)
     _remove_unused(library)
     needs = _declared(module)
     if {name for name in needs if name.startswith("NRT_")} == {_RELEASE}:
