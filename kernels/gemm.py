@@ -28,11 +28,12 @@ STORE_BOTH = 3  # c = tile + bias, x = max(c, 0)
 
 @dataclass(frozen=True)
 class Tiles:
-    """Tile sizes for one precision: rows to choose from, vectors per row, and values per vector."""
+    """Tile sizes for one precision: rows to choose from, vectors per row, values per vector; and how many registers."""
 
     rows: tuple[int, int]
     vectors: int
     width: int
+    registers: int
 
     @property
     def columns(self) -> int:
@@ -46,12 +47,12 @@ def tiles(dtype: str) -> Tiles:
     features = cpu_features()
     size = np.dtype(dtype).itemsize
     if "avx512f" in features:  # 32 registers of 64 bytes: 24 sums, three columns and a factor
-        return Tiles((8, 4), 3, 64 // size)
+        return Tiles((8, 4), 3, 64 // size, 32)
     if "avx2" in features and "fma" in features:  # 16 registers of 32 bytes
-        return Tiles((6, 4), 2, 32 // size)
+        return Tiles((6, 4), 2, 32 // size, 16)
     if "neon" in features or "asimd" in features:  # 32 registers of 16 bytes
-        return Tiles((8, 4), 2, 16 // size)
-    return Tiles((4, 2), 2, 16 // size)
+        return Tiles((8, 4), 2, 16 // size, 32)
+    return Tiles((4, 2), 2, 16 // size, 16)
 
 
 def cut_rows(m: int, dtype: str) -> list[int]:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from caffe2lrp.kernels.compiling import cgutils, intrinsic, ir, types
 from caffe2lrp.kernels.gemm import tiles
-from caffe2lrp.kernels.vectors import Vectors, data_of, emit_cases, number_type
+from caffe2lrp.kernels.vectors import Vectors, emit_apart, emit_cases, number_type, with_data
 
-VECTORS = 8  # of a line at most
+
+def most_vectors(dtype: str) -> int:
+    """Vectors of a line at most: of two rows, the sums fit the registers beside a vector of pixels and two factors."""
+    return min((tiles(dtype).registers - 3) // 2, 8)
+
+
+def _dtype(scalar: Any) -> str:
+    return "float32" if isinstance(scalar, ir.FloatType) else "float64"
 
 
 class Lines(Vectors):
     """Emits loops over lines of a fixed number of vectors."""
 
     def __init__(self, builder: Any, scalar: Any, vectors: int) -> None:
-        super().__init__(builder, scalar, tiles("float32" if isinstance(scalar, ir.FloatType) else "float64").width)
+        super().__init__(builder, scalar, tiles(_dtype(scalar)).width)
         self.starts = [ir.Constant(number_type(), v * self.width) for v in range(vectors)]
 
     def read(self, base: Any, at: Any) -> list[Any]:
@@ -30,10 +37,20 @@ class Lines(Vectors):
             self.store(value, base, self.builder.add(at, start))
 
 
-def emit_for_each(builder: Any, scalar: Any, vectors: Any, emit: Callable[[Lines], None]) -> None:
-    """Emit the code for each number of vectors, of which `vectors` chooses one."""
-    numbers = range(1, VECTORS + 1)
-    emit_cases(builder, vectors, {n: functools.partial(emit, Lines(builder, scalar, n)) for n in numbers})
+def emit_for_each(builder: Any, vectors: Any, arguments: Sequence[Any], emit: Callable[..., None]) -> None:
+    """Have `emit` emit a function of its own for each number of vectors, of which `vectors` chooses one.
+
+    It is given the lines and the arguments; the first is a pointer to values such as the vectors have.
+    """
+    scalar = arguments[0].type.pointee
+
+    def emit_one(number: int) -> None:
+        emit_apart(
+            builder, f"lines_of_{number}", arguments, lambda inner, *given: emit(Lines(inner, scalar, number), *given)
+        )
+
+    numbers = range(1, most_vectors(_dtype(scalar)) + 1)
+    emit_cases(builder, vectors, {number: functools.partial(emit_one, number) for number in numbers})
 
 
 @intrinsic
@@ -46,21 +63,22 @@ def gather(typingctx, vectors, src, s0, starts, k0, terms, count, block, b0, col
     signature = types.void(word, src, word, starts, word, word, word, block, word, word)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vectors, src, s0, starts, k0, terms, count, block, b0, columns = arguments
-        source, table, target = (
-            data_of(context, builder, signature.args[i], array) for i, array in ((1, src), (3, starts), (7, block))
-        )
-
-        def emit(lines: Lines) -> None:
-            behind = builder.sub(count, number_type()(lines.width))
-            few = builder.icmp_signed("<", behind, number_type()(0))
-            lines.starts[-1] = builder.select(few, number_type()(0), behind)
-            with cgutils.for_range(builder, terms, intp=number_type()) as loop:
-                at = builder.load(builder.gep(table, [builder.add(k0, loop.index)]))
-                values = lines.read(source, builder.add(s0, at))
-                lines.write(values, target, builder.add(b0, builder.mul(columns, loop.index)))
-
-        emit_for_each(builder, source.type.pointee, vectors, emit)
+        vectors, *given = with_data(context, builder, signature, arguments)
+        emit_for_each(builder, vectors, given, _emit_gather)
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+def _emit_gather(
+    lines: Lines, source: Any, s0: Any, table: Any, k0: Any, terms: Any, count: Any, target: Any, b0: Any, columns: Any
+) -> None:
+    """Emit what `gather` does for a fixed number of vectors."""
+    builder, number = lines.builder, number_type()
+    behind = builder.sub(count, number(lines.width))
+    few = builder.icmp_signed("<", behind, number(0))
+    lines.starts[-1] = builder.select(few, number(0), behind)
+    with cgutils.for_range(builder, terms, intp=number) as loop:
+        at = builder.load(builder.gep(table, [builder.add(k0, loop.index)]))
+        values = lines.read(source, builder.add(s0, at))
+        lines.write(values, target, builder.add(b0, builder.mul(columns, loop.index)))

@@ -2,15 +2,16 @@
 
 Rules that tell positive from negative products have weights half of which are zero, or read one of two sources by the
 sign of each weight. A register tile cannot leave anything out, for its rows have their zeros in different places. So
-each row has a list of its values that are not zero, and where the pixels lie that they are multiplied with. A row of
-sums stays in registers while it walks through its list, and each product loads a vector of pixels. That is as fast as
-the processor multiplies where the pixels are in its first cache and no vector is spread over two lines. So a block of
-them is copied there, as many terms of the sum as it has room for, and all rows meet it before the next.
+each pair of rows has lists of its values that are not zero, and where the pixels lie that they are multiplied with:
+one list where both rows meet the same pixels, and one for the others of each. The sums of both stay in registers
+meanwhile. To load a vector of pixels takes a little longer than to multiply it, so that it pays to load it once for
+both rows. The pixels have to be in the processor's first cache, and no vector spread over two lines. So a block of them
+is copied there, as many terms of the sum as it has room for, and all rows meet it before the next.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,49 +19,31 @@ import numpy as np
 from caffe2lrp.kernels.compiling import cgutils, intrinsic, ir, types
 from caffe2lrp.kernels.gemm import cut_rows, tiles
 from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, Thread, kernel
-from caffe2lrp.kernels.lines import VECTORS, Lines, emit_for_each, gather
+from caffe2lrp.kernels.lines import Lines, emit_for_each, gather, most_vectors
+from caffe2lrp.kernels.lists import Blocking, SparseMatrix
 from caffe2lrp.kernels.planes import Planes, Source, add_planes, plan_planes
 from caffe2lrp.kernels.room import own_parts, part_of
 from caffe2lrp.kernels.share import pieces_of
 from caffe2lrp.kernels.storing import along_memory, finish
 from caffe2lrp.kernels.team import threads
 from caffe2lrp.kernels.units import blocks_of, tiles_of, units_of
-from caffe2lrp.kernels.vectors import data_of, number_type
+from caffe2lrp.kernels.vectors import keep_rolled, number_type, with_data
 
 if TYPE_CHECKING:
     from caffe2lrp.kernels.convolution import Geometry
 
 _CACHE = 28 * 1024  # bytes of pixels that stay in the first cache of a core
-_ROWS = 8  # rows of a block, which is what threads share
-_SUMS = 16  # blocks whose sums are kept until they are through: 64 KB
+_ROWS = 8  # rows of a block, which is what threads share: whole pairs
+_SUMS = 32  # blocks whose sums are kept until they are through: 128 KB
 _BLOCKS = 8  # blocks of a part at least: for each part, pixels are copied anew
 # Multiplications of a tile that take as long as one with a vector from the cache, and as one of copying a vector.
 _LOAD, _COPY = 1.3, 2.0
 
 
-@dataclass(frozen=True)
-class Blocking:
-    """How pixels are copied to the cache.
-
-    Attributes
-    ----------
-    sides
-        As in `Geometry`: 0 for one source.
-    columns
-        From one line of pixels to the next. There is one for each term of the sum and source, source by source.
-    deep
-        Terms of a block.
-    """
-
-    sides: int
-    columns: int
-    deep: int
-
-
 def blocking(geometry: Geometry, dtype: str) -> Blocking:
     """The blocks for a geometry: as deep as the cache allows."""
-    width = tiles(dtype).width
-    columns = int(_tiles(_planes(geometry, dtype).line(geometry.grid), width)[:, 1].max()) * width // 2
+    line = _planes(geometry, dtype).line(geometry.grid)
+    columns = int(_tiles(line, dtype)[:, 1].max()) * tiles(dtype).width // 2
     fitting = _CACHE // (geometry.sources * columns * np.dtype(dtype).itemsize)
     return Blocking(geometry.sides, columns, min(fitting, geometry.channels * len(geometry.taps)))
 
@@ -68,54 +51,6 @@ def blocking(geometry: Geometry, dtype: str) -> Blocking:
 def _planes(geometry: Geometry, dtype: str) -> Planes:
     """How the source is laid out: where it is read in place, its planes have at least one vector."""
     return plan_planes(geometry, dtype, tiles(dtype).width)
-
-
-class SparseMatrix:
-    """Matrices (group, M, K) as lists of what is not zero.
-
-    Attributes
-    ----------
-    group, rows, k
-        Groups, and rows of each: M for each of the sides; and K.
-    block
-        How pixels lie that the values are multiplied with.
-    values
-        Block by block of K, row by row, all groups one after the other.
-    places
-        Where in a block the pixels begin that each value is multiplied with: numbers of 16 bits, four in each element.
-    ends
-        Where each row's list begins in each block, and the last one ends.
-    """
-
-    def __init__(self, matrices: np.ndarray, block: Blocking) -> None:
-        self.group, m, self.k = matrices.shape
-        self.block, sides = block, block.sides
-        self.rows = m * max(sides, 1)
-        values = np.concatenate([_cut(matrices, block.deep)] * max(sides, 1), axis=2)
-        lines = np.arange(block.deep, dtype=np.uint16) * np.uint16(block.columns)
-        places = np.broadcast_to(lines, values.shape)
-        if sides:
-            second = np.signbit(values)
-            second[:, :, m:] ^= True  # on the second side, the sources have changed places
-            places = places + second * np.uint16(block.deep * block.columns)
-        kept = values != 0
-        chosen = np.flatnonzero(kept)  # much faster than indexing with what is kept
-        self.values = values.reshape(-1).take(chosen)
-        self.places = np.zeros(-(-len(chosen) // 4), np.int64)
-        self.places.view(np.uint16)[: len(chosen)] = places.reshape(-1).take(chosen)
-        self.ends = np.zeros(kept[..., 0].size + 1, np.int64)
-        np.cumsum(np.count_nonzero(kept, axis=3), out=self.ends[1:])
-
-
-def _cut(matrices: np.ndarray, deep: int) -> np.ndarray:
-    """Matrices (group, M, K) as blocks (group, K / deep, M, deep), the last filled up with zeros."""
-    group, m, k = matrices.shape
-    blocks = np.zeros((group, -(-k // deep), m, deep), matrices.dtype)
-    whole = k // deep
-    blocks[:, :whole] = matrices[:, :, : whole * deep].reshape(group, m, whole, deep).transpose(0, 2, 1, 3)
-    if whole < blocks.shape[1]:
-        blocks[:, whole, :, : k - whole * deep] = matrices[:, :, whole * deep :]
-    return blocks
 
 
 def pays(matrices: np.ndarray) -> bool:
@@ -134,7 +69,7 @@ def add_sparse(
     planes = _planes(g, program.dtype)
     pixels = add_planes(program, planes, g, src, label)
     line = planes.line(g.grid)
-    table = _tiles(line, width)
+    table = _tiles(line, program.dtype)
     blocks = _blocks(g, matrix, dst)
     room = block.columns * (block.deep * g.sources + _SUMS * _ROWS)
     units = g.batch * g.group * len(table) * len(blocks)
@@ -153,10 +88,12 @@ def add_sparse(
     )  # fmt: skip
 
 
-def _tiles(line: int, width: int) -> np.ndarray:
+def _tiles(line: int, dtype: str) -> np.ndarray:
     """Parts of a line of pixels of nearly equal width, (parts, 3): first pixel, half vectors, and pixels."""
+    width = tiles(dtype).width
     vectors = -(-line // width)
-    cut = np.arange(-(-vectors // VECTORS) + 1) * vectors // -(-vectors // VECTORS)
+    parts = -(-vectors // most_vectors(dtype))
+    cut = np.arange(parts + 1) * vectors // parts
     starts = np.minimum(cut * width, line)
     return np.stack([starts[:-1], 2 * np.diff(cut), np.diff(starts)], axis=1)
 
@@ -169,27 +106,34 @@ def _blocks(geometry: Geometry, matrix: SparseMatrix, dst: np.ndarray) -> np.nda
     return np.stack([first, rows, first * plane, np.full_like(first, dst.strides[0] // dst.itemsize)], axis=1)
 
 
-def _listed(lines: Lines, pixels: Any, factors: Any, table: Any, start: Any, stop: Any, totals: list[Any]) -> list[Any]:
-    """Emit the loop over a list, and what it adds to the totals."""
-    builder, number = lines.builder, number_type()
+def _listed(
+    lines: Lines, pixels: Any, factors: Any, table: Any, ends: tuple[Any, Any], totals: list[list[Any]]
+) -> list[list[Any]]:
+    """Emit the loop over a list, and what it adds to the totals of each row that has a value for each place of it."""
+    (start, stop), builder, number = ends, lines.builder, number_type()
     before, loop, after = builder.block, builder.append_basic_block("list"), builder.append_basic_block("through")
     builder.cbranch(builder.icmp_signed("<", start, stop), loop, after)
     builder.position_at_end(loop)
     i = builder.phi(number)
-    sums = [builder.phi(lines.vector) for _ in totals]
-    factor = lines.spread(builder.load(builder.gep(factors, [i])))
-    line = lines.read(pixels, builder.zext(builder.load(builder.gep(table, [i])), number))
-    added = [lines.add_product(factor, *pair) for pair in zip(line, sums, strict=True)]
-    following = builder.add(i, number(1))
-    builder.cbranch(builder.icmp_signed("<", following, stop), loop, after)
+    sums = [[builder.phi(lines.vector) for _ in row] for row in totals]
+    at = builder.zext(builder.load(builder.gep(table, [i])), number)
+    chosen = [lines.spread(builder.load(builder.gep(factors, [builder.add(i, number(r))]))) for r in range(len(sums))]
+    added: list[list[Any]] = [[] for _ in sums]
+    for v, behind in enumerate(lines.starts):  # one after the other, so that the pixels take a single register
+        vector = lines.load(pixels, builder.add(at, behind))
+        for r, factor in enumerate(chosen):
+            added[r].append(lines.add_product(factor, vector, sums[r][v]))
+    following = builder.add(i, number(len(totals)))
+    keep_rolled(builder, builder.cbranch(builder.icmp_signed("<", following, stop), loop, after))
     i.add_incoming(start, before)
     i.add_incoming(following, loop)
     builder.position_at_end(after)
-    results = [builder.phi(lines.vector) for _ in totals]
-    for phi in (sums, results):
-        for one, total, value in zip(phi, totals, added, strict=True):
-            one.add_incoming(total, before)
-            one.add_incoming(value, loop)
+    results = [[builder.phi(lines.vector) for _ in row] for row in totals]
+    for phis in (sums, results):
+        for row in zip(phis, totals, added, strict=True):
+            for phi, total, value in zip(*row, strict=True):
+                phi.add_incoming(total, before)
+                phi.add_incoming(value, loop)
     return results
 
 
@@ -197,9 +141,10 @@ def _listed(lines: Lines, pixels: Any, factors: Any, table: Any, start: Any, sto
 def add_products(  # type: ignore[no-untyped-def]
     typingctx, vectors, block, values, places, ends, e0, rows, bias, b0, fresh, sums, columns
 ):
-    """sums[columns * row :] += values[i] * block[places[i] :] for ends[e0 + row] <= i < ends[e0 + row + 1], row < rows.
+    """sums[columns * row :] += values[i] * block[places[i] :] for all i in the lists of each row < rows.
 
-    Lines of so many vectors. Fresh sums begin with bias[b0 + row].
+    Lines of so many vectors. The first row's lists are the first of those that begin at ends[e0]. Fresh sums begin with
+    bias[b0 + row].
     """
     word = types.intp
     signature = types.void(
@@ -207,37 +152,54 @@ def add_products(  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vectors, block, values, places, ends, e0, rows, bias, b0, fresh, sums, columns = arguments
-        pixels, factors, table, lists, begins, target = (
-            data_of(context, builder, signature.args[i], array)
-            for i, array in ((1, block), (2, values), (3, places), (4, ends), (7, bias), (10, sums))
-        )
-        table = builder.bitcast(table, ir.IntType(16).as_pointer())
-
-        def emit(lines: Lines) -> None:
-            number = number_type()
-            with cgutils.for_range(builder, rows, intp=number) as loop:
-                at = builder.mul(columns, loop.index)
-                first = builder.add(e0, loop.index)
-                start, stop = (builder.load(builder.gep(lists, [builder.add(first, number(i))])) for i in range(2))
-                with builder.if_else(fresh) as (then, otherwise):
-                    with then:
-                        value = builder.load(builder.gep(begins, [builder.add(b0, loop.index)]))
-                        new, begun = lines.spread(value), builder.block
-                    with otherwise:
-                        old, gone_on = lines.read(target, at), builder.block
-                totals = []
-                for vector in old:
-                    total = builder.phi(lines.vector)
-                    total.add_incoming(new, begun)
-                    total.add_incoming(vector, gone_on)
-                    totals.append(total)
-                lines.write(_listed(lines, pixels, factors, table, start, stop, totals), target, at)
-
-        emit_for_each(builder, pixels.type.pointee, vectors, emit)
+        vectors, *given = with_data(context, builder, signature, arguments)
+        emit_for_each(builder, vectors, given, _emit_products)
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+def _emit_products(
+    lines: Lines, pixels: Any, factors: Any, places: Any, ends: Any, e0: Any, rows: Any, bias: Any, b0: Any, fresh: Any,
+    sums: Any, columns: Any,
+) -> None:  # fmt: skip
+    """Emit what `add_products` does for lines of a fixed number of vectors."""
+    builder, number = lines.builder, number_type()
+    table = builder.bitcast(places, ir.IntType(16).as_pointer())
+
+    def begin(row: Any) -> list[Any]:
+        with builder.if_else(fresh) as (then, otherwise):
+            with then:
+                new = lines.spread(builder.load(builder.gep(bias, [builder.add(b0, row)])))
+                begun = builder.block
+            with otherwise:
+                old, gone_on = lines.read(sums, builder.mul(columns, row)), builder.block
+        totals = []
+        for vector in old:
+            total = builder.phi(lines.vector)
+            total.add_incoming(new, begun)
+            total.add_incoming(vector, gone_on)
+            totals.append(total)
+        return totals
+
+    def emit_rows(pair: Any, count: int) -> None:
+        rows = [builder.add(builder.shl(pair, number(1)), number(r)) for r in range(count)]
+        at = builder.add(e0, builder.mul(pair, number(3)))
+        stops = [builder.load(builder.gep(ends, [builder.add(at, number(i))])) for i in range(count + 2)]
+        both, *others = itertools.pairwise(stops)
+        totals = [begin(row) for row in rows]
+        if count == 2:
+            totals = _listed(lines, pixels, factors, table, both, totals)
+        for r, own in enumerate(others):
+            (totals[r],) = _listed(lines, pixels, factors, table, own, [totals[r]])
+        for row, total in zip(rows, totals, strict=True):
+            lines.write(total, sums, builder.mul(columns, row))
+
+    pairs = builder.lshr(rows, number(1))
+    with cgutils.for_range(builder, pairs, intp=number) as loop:
+        emit_rows(loop.index, 2)
+    with builder.if_then(builder.trunc(rows, ir.IntType(1))):
+        emit_rows(pairs, 1)
 
 
 @kernel
@@ -268,9 +230,9 @@ def sparse_product(
                 gather(vectors, src, pixels, starts, k0, terms, count, block, 0, columns)
                 if apart != 0:
                     gather(vectors, src, pixels + apart, starts, k0, terms, count, block, deep * columns, columns)
-                first_list = (group * ((k + deep - 1) // deep) + k0 // deep) * m + row
+                pair = (group * ((k + deep - 1) // deep) + k0 // deep) * ((m + 1) // 2) + row // 2
                 add_products(
-                    vectors, block, values, places, ends, first_list, rows, bias, group * m + row, k0 == 0, sums,
+                    vectors, block, values, places, ends, 3 * pair, rows, bias, group * m + row, k0 == 0, sums,
                     columns,
                 )  # fmt: skip
             for i in range(top, bottom):

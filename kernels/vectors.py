@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from caffe2lrp.kernels.compiling import cgutils, ir
+from caffe2lrp.kernels.compiling import cgutils, ir, types
 
 
 def data_of(context: Any, builder: Any, kind: Any, array: Any) -> Any:
     """Pointer to the values of an array that was handed to an intrinsic."""
     return cgutils.create_struct_proxy(kind)(context, builder, array).data
+
+
+def with_data(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> list[Any]:
+    """What was handed to an intrinsic, with a pointer to its values for each array."""
+    pairs = zip(signature.args, arguments, strict=True)
+    return [data_of(context, builder, kind, a) if isinstance(kind, types.Array) else a for kind, a in pairs]
 
 
 def number_type() -> Any:
@@ -29,6 +35,31 @@ def emit_cases(builder: Any, value: Any, cases: Mapping[int, Callable[[], None]]
         emit()
         builder.branch(done)
     builder.position_at_end(done)
+
+
+def emit_apart(builder: Any, name: str, arguments: Sequence[Any], emit: Callable[..., None]) -> None:
+    """Emit code as a function of its own, and call it: its loops need not share registers with what is around."""
+    kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
+    function = ir.Function(builder.module, kind, builder.module.get_unique_name(name))
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    inner = ir.IRBuilder(function.append_basic_block())
+    emit(inner, *function.args)
+    inner.ret_void()
+    builder.call(function, arguments)
+
+
+def keep_rolled(builder: Any, branch: Any) -> None:
+    """Have the compiler leave a loop, which the branch ends, as it is.
+
+    It cannot know that a loop is short, and would put one for the rest beside one over several steps at once. The
+    processor foresees the end of neither.
+    """
+    module = builder.module
+    off = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    loop = module.add_metadata([ir.MetaDataString(module, f"loop {len(module.metadata)}"), off])
+    loop.operands = (loop, off)  # what is said of a loop begins with itself, so that it is not taken for another's
+    branch.set_metadata("llvm.loop", loop)
 
 
 class Vectors:

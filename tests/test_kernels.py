@@ -260,7 +260,7 @@ def test_filters_are_exact_in_fewer_products(filtering: Filter, products: int) -
 
 def test_filters_are_chosen_where_they_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (convolution, winograd):
-        monkeypatch.setattr(module, "tiles", lambda dtype: gemm.Tiles((8, 4), 3, 16))  # those of AVX-512
+        monkeypatch.setattr(module, "tiles", lambda dtype: gemm.Tiles((8, 4), 3, 16, 32))  # those of AVX-512
 
     def chosen(images: int, channels: int, size: int, cells: int = 3, stride: int = 1) -> int | None:
         target = (size - 1) // stride + 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from caffe2lrp.kernels import gemm, sparse
+from caffe2lrp.kernels import gemm, lines, lists, sparse
 from caffe2lrp.kernels.convolution import PackedMatrix, Sliding, add_convolution, add_transposed, packed_matrix
 from caffe2lrp.kernels.launch import Program
 from caffe2lrp.layers.convolution import Convolution, Deconvolution
@@ -35,23 +35,39 @@ def test_lists_hold_what_is_not_zero(sides: int, dtype: str) -> None:
     matrices = RNG.normal(0, 1, (2, 11, 50)).astype(dtype)
     matrices[RNG.random(matrices.shape) < 0.4] = 0
     matrices[1, 3] = 0
-    block = sparse.Blocking(sides, 48, 21)
-    found = sparse.SparseMatrix(matrices, block)
-    places = found.places.view(np.uint16)[: len(found.values)].astype(int)
-    assert not (places % block.columns).any()
-    assert found.ends[0] == 0
-    assert found.ends[-1] == len(found.values) == np.count_nonzero(matrices) * max(sides, 1)
+    block = lists.Blocking(sides, 48, 21)
+    found = lists.SparseMatrix(matrices, block)
+    count = np.count_nonzero(matrices) * max(sides, 1)
+    assert (found.ends[0], found.ends[-1]) == (0, count)
+    line, rest = np.divmod(found.places.view(np.uint16)[:count].astype(int), block.columns)
+    assert not rest.any()
     again = np.zeros((2, max(sides, 1), 2 if sides else 1, 11, 63), dtype)
+    pairs = -(-11 * max(sides, 1) // 2)
     for i, (start, stop) in enumerate(zip(found.ends[:-1], found.ends[1:], strict=True)):
-        group, at, side, row = np.unravel_index(i, (2, 3, max(sides, 1), 11))
-        line = places[start:stop] // block.columns
-        again[group, side, line // block.deep, row, at * block.deep + line % block.deep] = found.values[start:stop]
+        group, at, pair, chosen = np.unravel_index(i, (2, 3, pairs, 3))
+        for n in range(start, stop):
+            side, row = divmod(2 * pair + (n - start) % 2 if chosen == 0 else 2 * pair + chosen - 1, 11)
+            before = n - 2 if chosen == 0 else n - 1  # of the same row
+            assert before < start or line[n] % block.deep > line[before] % block.deep
+            again[group, side, line[n] // block.deep, row, at * block.deep + line[n] % block.deep] = found.values[n]
     assert not again[..., 50:].any()
     for side in range(max(sides, 1)):
         np.testing.assert_array_equal(again[:, side].sum(axis=1)[..., :50], matrices)
         if sides:
             assert (again[:, side, side] >= 0).all()
             assert (again[:, side, 1 - side] <= 0).all()
+
+
+def test_rows_that_meet_the_same_pixels_share_a_list() -> None:
+    """Of two rows, values that meet the same pixels are in one list, so each of the other lists has none of them."""
+    matrices = RNG.normal(0, 1, (1, 2, 30)).astype("float32")
+    matrices[RNG.random(matrices.shape) < 0.4] = 0
+    both = np.count_nonzero(matrices.all(axis=1))
+    ends = lists.SparseMatrix(matrices, lists.Blocking(0, 48, 30)).ends
+    assert np.diff(ends).tolist() == [2 * both, *(np.count_nonzero(matrices, axis=2)[0] - both)]
+    same = np.count_nonzero(matrices.all(axis=1) & (matrices.prod(axis=1) > 0))
+    ends = lists.SparseMatrix(matrices, lists.Blocking(1, 48, 30)).ends
+    assert np.diff(ends).tolist() == [2 * same, *(np.count_nonzero(matrices, axis=2)[0] - same)]
 
 
 @pytest.mark.parametrize("mode", [gemm.STORE, gemm.STORE_RELU, gemm.STORE_TIMES, gemm.STORE_BOTH])
@@ -69,7 +85,7 @@ def test_zeros_are_left_out(mode: int, size: tuple[int, int], cells: tuple[int, 
     other = factor.copy()
     geometry = way(params, x.shape, y.shape).forward()
     matrix = packed_matrix(weight.reshape(2, 21, 35, -1), geometry)
-    assert isinstance(matrix, sparse.SparseMatrix)
+    assert isinstance(matrix, lists.SparseMatrix)
     out, program = np.full(y.shape, np.nan, dtype), Program(dtype)
     add_convolution(program, geometry, matrix, given, x, out, other, mode, "sparse")
     program.run()
@@ -113,19 +129,21 @@ def test_full_matrices_stay_tiles() -> None:
     geometry = Sliding((1, 64, 9, 9), (1, 48, 9, 9), (1, 1), (1, 1), (0, 0), (1, 1), 1).forward()
     weight = RNG.normal(0, 1, (1, 48, 64, 1)).astype("float32")
     assert isinstance(packed_matrix(weight, geometry), PackedMatrix)
-    assert isinstance(packed_matrix(np.maximum(weight, 0), geometry), sparse.SparseMatrix)
-    assert isinstance(packed_matrix(weight, replace(geometry, sides=1)), sparse.SparseMatrix)
+    assert isinstance(packed_matrix(np.maximum(weight, 0), geometry), lists.SparseMatrix)
+    assert isinstance(packed_matrix(weight, replace(geometry, sides=1)), lists.SparseMatrix)
     weight[RNG.random(weight.shape) < 0.1] = 0
     assert isinstance(packed_matrix(weight, geometry), PackedMatrix)
 
 
-def test_lines_are_cut_into_parts_of_nearly_equal_width() -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_lines_are_cut_into_parts_of_nearly_equal_width(dtype: str) -> None:
+    width = gemm.tiles(dtype).width
     for line in (1, 15, 16, 17, 128, 129, 196, 811, 5000):
-        parts = sparse._tiles(line, 16)
+        parts = sparse._tiles(line, dtype)
         first, halves, pixels = parts.T
         assert first[0] == 0
         assert pixels.sum() == line
         np.testing.assert_array_equal(first[1:], np.cumsum(pixels)[:-1])
-        assert (-(-pixels // 16) * 2 == halves).all()
-        assert halves.max() <= 2 * sparse.VECTORS
+        assert (-(-pixels // width) * 2 == halves).all()
+        assert halves.max() <= 2 * lines.most_vectors(dtype)
         assert np.ptp(halves) <= 2
