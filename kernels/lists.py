@@ -81,49 +81,34 @@ def list_values(
         k0, end, limit = at % blocks * deep, starts[at], starts[at + 1]
         block = matrices[at // blocks, :, k0 : min(k0 + deep, k)]
         for pair in range(pairs):
-            lists = ends[3 * (at * pairs + pair) :]
-            row = 2 * pair
-            paired, sides_of_both = row + 1 < rows, (row // m, (row + 1) // m)
-            one, other = block[row % m], block[(row + 1) % m]
-            lists[0] = end
-            end = _list_both(one, other, paired, sides_of_both, columns, apart, values, places, end, limit)
-            lists[1] = end
-            end = _list_others(one, other, paired, sides_of_both, columns, apart, values, places, end, limit)
-            lists[2] = end
-            if paired:
-                turned = sides_of_both[1], sides_of_both[0]
-                end = _list_others(other, one, True, turned, columns, apart, values, places, end, limit)
-
-
-# There are no branches in these loops, for the processor would not foresee them: what does not belong to a list is
-# written, too, and then overwritten. Only where all lists of a block are full it goes to the last place of all.
+            lists, row = ends[3 * (at * pairs + pair) :], 2 * pair
+            paired = row + 1 < rows
+            for chosen in range(3):
+                lists[chosen] = end
+                first, second = (row + 1, row) if chosen == 2 else (row, row + 1)
+                if first < rows:
+                    end = _append(
+                        block[first % m], block[second % m], first // m, second // m, paired, chosen == 0, columns,
+                        apart, values, places, end, limit,
+                    )  # fmt: skip
 
 
 @device
-def _list_both(one, other, paired, sides, columns, apart, values, places, end, limit):  # type: ignore[no-untyped-def]
-    """Append the values of a pair of rows that meet the same pixels; the end of the list."""
-    short, nowhere = places.view(np.uint16), values.size - 1
-    for i in range(one.size if paired else 0):
-        place = i * columns + _source(one[i], sides[0]) * apart
-        met = i * columns + _source(other[i], sides[1]) * apart
-        at = end if end < limit else nowhere
-        values[at], short[at] = one[i], place
-        at = end + 1 if end + 1 < limit else nowhere
-        values[at], short[at] = other[i], met
-        end += 2 if (one[i] != 0) & (other[i] != 0) & (place == met) else 0
-    return end
+def _append(one, other, side, other_side, paired, both, columns, apart, values, places, end, limit):  # type: ignore[no-untyped-def]
+    """Append a list: the values of both rows where they meet the same pixels, or those of one where not; its end.
 
-
-@device
-def _list_others(one, other, paired, sides, columns, apart, values, places, end, limit):  # type: ignore[no-untyped-def]
-    """Append the values of one of two rows that meet other pixels than the other's; the end of the list."""
+    There are no branches, which the processor would not foresee: what does not belong to the list is written, too, and
+    then overwritten. Only where all lists of a block are full it goes to the last place of all.
+    """
     short, nowhere = places.view(np.uint16), values.size - 1
     for i in range(one.size):
-        place = i * columns + _source(one[i], sides[0]) * apart
-        met = i * columns + _source(other[i], sides[1]) * apart
-        at = end if end < limit else nowhere
+        place = i * columns + _source(one[i], side) * apart
+        met = i * columns + _source(other[i], other_side) * apart
+        shared = paired & (one[i] != 0) & (other[i] != 0) & (place == met)
+        at, following = end if end < limit else nowhere, end + 1 if end + 1 < limit else nowhere
         values[at], short[at] = one[i], place
-        end += 1 if (one[i] != 0) & (not (paired & (other[i] != 0) & (place == met))) else 0
+        values[following], short[following] = other[i], met
+        end += (2 if shared else 0) if both else (1 if (one[i] != 0) & (not shared) else 0)
     return end
 
 
