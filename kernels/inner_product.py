@@ -79,13 +79,37 @@ def _chunk(start, stop, images):  # type: ignore[no-untyped-def]
 
 
 @device
-def _sums(w0, w1, x):  # type: ignore[no-untyped-def]
-    """Sums of products of two rows, which are read side by side: one alone does not keep the memory busy."""
-    s0, s1 = x.dtype.type(0), x.dtype.type(0)
+def _four_from(j, stop, rows):  # type: ignore[no-untyped-def]
+    """Four rows from j on; the number of rows in place of those from `stop` on."""
+    return j, j + 1 if j + 1 < stop else rows, j + 2 if j + 2 < stop else rows, j + 3 if j + 3 < stop else rows
+
+
+@device
+def _add_at(values, j, sums):  # type: ignore[no-untyped-def]
+    """Add to the values at four places, of which only the first must be there."""
+    j0, j1, j2, j3 = j
+    s0, s1, s2, s3 = sums
+    values[j0] += s0
+    if j1 < values.size:
+        values[j1] += s1
+    if j2 < values.size:
+        values[j2] += s2
+    if j3 < values.size:
+        values[j3] += s3
+
+
+@device
+def _sums(rows, x):  # type: ignore[no-untyped-def]
+    """Sums of products of four rows, which are read side by side: fewer do not keep the memory busy."""
+    w0, w1, w2, w3 = rows
+    zero = x.dtype.type(0)
+    s0, s1, s2, s3 = zero, zero, zero, zero
     for i in range(x.size):
         s0 += w0[i] * x[i]
         s1 += w1[i] * x[i]
-    return s0, s1
+        s2 += w2[i] * x[i]
+        s3 += w3[i] * x[i]
+    return s0, s1, s2, s3
 
 
 @kernel
@@ -96,15 +120,12 @@ def inner_product(part: Int, parts: Int, w: F2, x: F2, bias: F1, y: F2, rectify:
     images = x.shape[0]
     tiled = images - images % _TILE[1]
     y[:, start:stop] = zero
-    for j in range(start, stop, 2):
-        other = min(j + 1, stop - 1)
+    for j in range(start, stop, 4):
+        four = _four_from(j, stop, w.shape[0])
         for n in range(tiled, images):
             for first in range(0, w.shape[1], _COLUMNS):
                 last = min(first + _COLUMNS, w.shape[1])
-                s0, s1 = _sums(w[j, first:last], w[other, first:last], x[n, first:last])
-                y[n, j] += s0
-                if other > j:
-                    y[n, other] += s1
+                _add_at(y[n], four, _sums(_rows_of(w, four, first, last), x[n, first:last]))
     if tiled > 0:
         wide = _COLUMNS * max(_CACHED // images, 1)
         for begin in range(0, w.shape[1], wide):
@@ -211,31 +232,28 @@ def transposed_part_product(
 def signed_product(part: Int, parts: Int, w: F2, x: F2, plus: F2, minus: F2) -> None:
     """plus[n, j] += sum of the positive w[j, i] x[n, i], minus[n, j] += sum of the negative ones."""
     start, stop = share(w.shape[0], part, parts)
-    for j in range(start, stop, 2):
-        other = min(j + 1, stop - 1)
+    for j in range(start, stop, 4):
+        four = _four_from(j, stop, w.shape[0])
         for n in range(x.shape[0]):
             for first in range(0, w.shape[1], _COLUMNS):
                 last = min(first + _COLUMNS, w.shape[1])
-                p0, m0, p1, m1 = _signed_sums(w[j, first:last], w[other, first:last], x[n, first:last])
-                plus[n, j] += p0
-                minus[n, j] += m0
-                if other > j:
-                    plus[n, other] += p1
-                    minus[n, other] += m1
+                above, below = _signed_sums(_rows_of(w, four, first, last), x[n, first:last])
+                _add_at(plus[n], four, above)
+                _add_at(minus[n], four, below)
 
 
 @device
-def _signed_sums(w0, w1, x):  # type: ignore[no-untyped-def]
-    """Sums of the positive and of the negative products of two rows, which are read side by side."""
+def _signed_sums(rows, x):  # type: ignore[no-untyped-def]
+    """Sums of the positive and of the negative products of four rows, which are read side by side."""
+    w0, w1, w2, w3 = rows
     zero = x.dtype.type(0)
-    p0, m0, p1, m1 = zero, zero, zero, zero
+    p0, p1, p2, p3 = zero, zero, zero, zero
+    m0, m1, m2, m3 = zero, zero, zero, zero
     for i in range(x.size):
-        a, b = w0[i] * x[i], w1[i] * x[i]
-        p0 += max(a, zero)
-        m0 += min(a, zero)
-        p1 += max(b, zero)
-        m1 += min(b, zero)
-    return p0, m0, p1, m1
+        a, b, c, d = w0[i] * x[i], w1[i] * x[i], w2[i] * x[i], w3[i] * x[i]
+        p0, p1, p2, p3 = p0 + max(a, zero), p1 + max(b, zero), p2 + max(c, zero), p3 + max(d, zero)
+        m0, m1, m2, m3 = m0 + min(a, zero), m1 + min(b, zero), m2 + min(c, zero), m3 + min(d, zero)
+    return (p0, p1, p2, p3), (m0, m1, m2, m3)
 
 
 @kernel
