@@ -249,7 +249,7 @@ def test_minimal_filtering_reads_nothing_behind_its_arrays(kind: int, monkeypatc
     assert np.isfinite(out).all()
 
 
-@pytest.mark.parametrize(("filtering", "products"), zip(FILTERS, (4, 6, 7), strict=True))
+@pytest.mark.parametrize(("filtering", "products"), list(zip(FILTERS, (4, 6, 7), strict=True)))
 def test_filters_are_exact_in_fewer_products(filtering: Filter, products: int) -> None:
     rng = np.random.default_rng(9)
     g, d = rng.normal(0, 1, filtering.cells.shape[1]), rng.normal(0, 1, filtering.reach)
