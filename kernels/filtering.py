@@ -23,7 +23,7 @@ import numpy as np
 from caffe2lrp.kernels.compiling import cgutils, intrinsic, ir, types
 from caffe2lrp.kernels.gemm import tiles
 from caffe2lrp.kernels.rows import has_masks
-from caffe2lrp.kernels.vectors import Vectors, data_of, emit_cases
+from caffe2lrp.kernels.vectors import Vectors, emit_cases, with_data
 
 
 @dataclass(frozen=True)
@@ -216,12 +216,9 @@ def to_tiles(typingctx, kind, whole, src, starts, zeros, s0, cuts, count, out, o
     signature = types.void(word, types.boolean, src, starts, zeros, word, cuts, word, out, word, word)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind, whole, src, starts, zeros, s0, cuts, count, out, o0, step = arguments
+        given = with_data(context, builder, signature, arguments)
+        kind, whole, source, table, nothing, s0, runs, count, target, o0, step = given
         width = tiles(signature.args[2].dtype.name).width
-        source, table, nothing, runs, target = (
-            data_of(context, builder, signature.args[i], array)
-            for i, array in ((2, src), (3, starts), (4, zeros), (6, cuts), (8, out))
-        )
         v, number = _Transform(builder, source.type.pointee, width), ir.IntType(64)
 
         def emit_pieces(chosen: Filter, several: int) -> None:
@@ -283,12 +280,9 @@ def from_tiles(typingctx, kind, products, p0, step, count, bias, runs, line, out
     )
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind, products, p0, step, count, bias, runs, line, out, o0, pitch, least, times, factor = arguments
+        given = with_data(context, builder, signature, arguments)
+        kind, source, p0, step, count, bias, cut, first_of, target, o0, pitch, least, times, factors = given
         width = tiles(signature.args[1].dtype.name).width
-        source, cut, first_of, target, factors = (
-            data_of(context, builder, signature.args[i], array)
-            for i, array in ((1, products), (6, runs), (7, line), (8, out), (13, factor))
-        )
         v, number = _Transform(builder, source.type.pointee, width), ir.IntType(64)
         added, floor = v.spread(bias), v.spread(least)
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from caffe2lrp.kernels.compiling import cgutils, cpu_features, intrinsic, ir, types
-from caffe2lrp.kernels.vectors import Vectors, data_of, emit_cases
+from caffe2lrp.kernels.vectors import Vectors, emit_cases, with_data
 
 # What happens to a finished tile: + is the bias of each row, x is an array of the shape of the result.
 STORE = 0  # c = tile + bias
@@ -98,12 +99,12 @@ def micro_kernel(  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        rows, halves, *rest = arguments
+        rows, halves, *rest = with_data(context, builder, signature, arguments)
         layout = tiles(signature.args[2].dtype.name)
 
         def emit(m: int, n: int) -> None:
             vectors, width = max(n // 2, 1), layout.width // (1 if n > 1 else 2)
-            _Tile(context, builder, signature.args[2:], rest, m, vectors, width).emit()
+            _Tile(builder, rest, m, vectors, width).emit()
 
         sizes = itertools.product(layout.rows, (2 * layout.vectors, 2, 1))
         chosen = builder.add(builder.mul(rows, rows.type(64)), halves)
@@ -128,8 +129,8 @@ def _prefetching(write: int) -> Any:
         """Ask for the cache line of ``array[index]``."""
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            data = data_of(context, builder, signature.args[0], arguments[0])
-            emit_prefetch(builder, data, arguments[1], write)
+            base, at = with_data(context, builder, signature, arguments)
+            emit_prefetch(builder, base, at, write)
             return context.get_dummy_value()
 
         return types.void(array, types.intp), codegen
@@ -143,16 +144,10 @@ prefetch_to_read, prefetch_to_write = _prefetching(0), _prefetching(1)
 class _Tile(Vectors):
     """Emits the code of one micro-kernel."""
 
-    def __init__(
-        self, context: Any, builder: Any, kinds: Any, arguments: Any, rows: int, vectors: int, width: int
-    ) -> None:  # fmt: skip
+    def __init__(self, builder: Any, arguments: Sequence[Any], rows: int, vectors: int, width: int) -> None:
         self.rows, self.vectors = rows, vectors
-        a, self.a0, self.ahead, b, self.b0, self.coming, starts, self.k, bias, self.row0, *rest = arguments
-        c, self.c0, self.stride, x, self.mode = rest
-        pointed = ((0, a), (3, b), (6, starts), (8, bias), (10, c), (13, x))
-        self.a, self.b, self.starts, self.bias, self.c, self.x = (
-            data_of(context, builder, kinds[i], array) for i, array in pointed
-        )
+        self.a, self.a0, self.ahead, self.b, self.b0, self.coming, self.starts, self.k, *rest = arguments
+        self.bias, self.row0, self.c, self.c0, self.stride, self.x, self.mode = rest
         super().__init__(builder, self.a.type.pointee, width)
         self.word = ir.IntType(64)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from caffe2lrp.kernels.compiling import cgutils, intrinsic, ir, types
@@ -16,16 +16,12 @@ def most_vectors(dtype: str) -> int:
     return min((tiles(dtype).registers - 3) // 2, 8)
 
 
-def _dtype(scalar: Any) -> str:
-    return "float32" if isinstance(scalar, ir.FloatType) else "float64"
-
-
 class Lines(Vectors):
     """Emits loops over lines of a fixed number of vectors."""
 
-    def __init__(self, builder: Any, scalar: Any, vectors: int) -> None:
-        super().__init__(builder, scalar, tiles(_dtype(scalar)).width)
-        self.starts = [ir.Constant(number_type(), v * self.width) for v in range(vectors)]
+    def __init__(self, builder: Any, scalar: Any, width: int, vectors: int) -> None:
+        super().__init__(builder, scalar, width)
+        self.starts = [ir.Constant(number_type(), v * width) for v in range(vectors)]
 
     def read(self, base: Any, at: Any) -> list[Any]:
         """The vectors of a line."""
@@ -37,20 +33,28 @@ class Lines(Vectors):
             self.store(value, base, self.builder.add(at, start))
 
 
-def emit_for_each(builder: Any, vectors: Any, arguments: Sequence[Any], emit: Callable[..., None]) -> None:
-    """Have `emit` emit a function of its own for each number of vectors, of which `vectors` chooses one.
+def code_of_lines(emit: Callable[..., None]) -> Callable[..., Any]:
+    """The code of an intrinsic whose arguments are the number of vectors, an array of their kind, and others.
 
-    It is given the lines and the arguments; the first is a pointer to values such as the vectors have.
+    `emit` is given the lines and the arguments, with pointers for arrays. What it emits for each number of vectors is a
+    function of its own: loops over many vectors need all registers.
     """
-    scalar = arguments[0].type.pointee
 
-    def emit_one(number: int) -> None:
-        emit_apart(
-            builder, f"lines_of_{number}", arguments, lambda inner, *given: emit(Lines(inner, scalar, number), *given)
-        )
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vectors, *given = with_data(context, builder, signature, arguments)
+        dtype, scalar = signature.args[1].dtype.name, given[0].type.pointee
 
-    numbers = range(1, most_vectors(_dtype(scalar)) + 1)
-    emit_cases(builder, vectors, {number: functools.partial(emit_one, number) for number in numbers})
+        def emit_one(number: int) -> None:
+            def within(inner: Any, *values: Any) -> None:
+                emit(Lines(inner, scalar, tiles(dtype).width, number), *values)
+
+            emit_apart(builder, f"lines_of_{number}", given, within)
+
+        numbers = range(1, most_vectors(dtype) + 1)
+        emit_cases(builder, vectors, {number: functools.partial(emit_one, number) for number in numbers})
+        return context.get_dummy_value()
+
+    return codegen
 
 
 @intrinsic
@@ -61,13 +65,7 @@ def gather(typingctx, vectors, src, s0, starts, k0, terms, count, block, b0, col
     """
     word = types.intp
     signature = types.void(word, src, word, starts, word, word, word, block, word, word)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vectors, *given = with_data(context, builder, signature, arguments)
-        emit_for_each(builder, vectors, given, _emit_gather)
-        return context.get_dummy_value()
-
-    return signature, codegen
+    return signature, code_of_lines(_emit_gather)
 
 
 def _emit_gather(

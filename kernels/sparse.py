@@ -19,7 +19,7 @@ import numpy as np
 from caffe2lrp.kernels.compiling import cgutils, intrinsic, ir, types
 from caffe2lrp.kernels.gemm import cut_rows, tiles
 from caffe2lrp.kernels.launch import F1, I1, I2, Int, Program, Thread, kernel
-from caffe2lrp.kernels.lines import Lines, emit_for_each, gather, most_vectors
+from caffe2lrp.kernels.lines import Lines, code_of_lines, gather, most_vectors
 from caffe2lrp.kernels.lists import Blocking, SparseMatrix
 from caffe2lrp.kernels.planes import Planes, Source, add_planes, plan_planes
 from caffe2lrp.kernels.room import own_parts, part_of
@@ -27,7 +27,7 @@ from caffe2lrp.kernels.share import pieces_of
 from caffe2lrp.kernels.storing import along_memory, finish
 from caffe2lrp.kernels.team import threads
 from caffe2lrp.kernels.units import blocks_of, tiles_of, units_of
-from caffe2lrp.kernels.vectors import keep_rolled, number_type, with_data
+from caffe2lrp.kernels.vectors import keep_rolled, number_type
 
 if TYPE_CHECKING:
     from caffe2lrp.kernels.convolution import Geometry
@@ -150,13 +150,7 @@ def add_products(  # type: ignore[no-untyped-def]
     signature = types.void(
         word, block, values, places, ends, word, word, bias, word, types.boolean, sums, word
     )  # fmt: skip
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vectors, *given = with_data(context, builder, signature, arguments)
-        emit_for_each(builder, vectors, given, _emit_products)
-        return context.get_dummy_value()
-
-    return signature, codegen
+    return signature, code_of_lines(_emit_products)
 
 
 def _emit_products(

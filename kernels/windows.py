@@ -11,7 +11,7 @@ from typing import Any
 
 from caffe2lrp.kernels.compiling import cgutils, device, intrinsic, ir, types
 from caffe2lrp.kernels.gemm import tiles
-from caffe2lrp.kernels.vectors import Vectors, data_of, number_type
+from caffe2lrp.kernels.vectors import Vectors, number_type, with_data
 
 LOWEST = -3.4028234663852886e38  # Caffe starts from -FLT_MAX, in double precision too
 
@@ -93,8 +93,7 @@ def _finding(kernel: int, stride: int) -> Any:
         word = types.intp
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            _, s0, height, width, y, x, _, o0, n = arguments
-            image, target = (data_of(context, builder, signature.args[i], arguments[i]) for i in (0, 6))
+            image, s0, height, width, y, x, target, o0, n = with_data(context, builder, signature, arguments)
             v, b = _Windows(builder, kernel, stride, image, signature.args[0], width, x), builder
             last, found = b.sub(height, number_type()(1)), [v.constant(LOWEST)] * kernel
             for ky in range(kernel):
@@ -125,10 +124,8 @@ def _passing(kernel: int, stride: int) -> Any:
         word = types.intp
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            _, s0, height, width, y, x, _, _, h0, pitch, rows, n, _ = arguments
-            image, maxima, arriving, target = (
-                data_of(context, builder, signature.args[i], arguments[i]) for i in (0, 6, 7, 12)
-            )
+            handed = with_data(context, builder, signature, arguments)
+            image, s0, height, width, y, x, maxima, arriving, h0, pitch, rows, n, target = handed
             v, b = _Windows(builder, kernel, stride, image, signature.args[0], width, x), builder
             there, number = v.below(n), number_type()
             # sums of the pixels that windows of the next row see, too
